@@ -1,0 +1,283 @@
+"""The one transport to all vendors: httpx on aiohttp, one long-lived client a vendor.
+
+It marks each write in the ledger before it leaves, keeps every exchange redacted, and turns
+what can go wrong on the way into the errors of `_base.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+from uuid import UUID
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from uuid_utils.compat import uuid7
+
+from adapters import _redact
+from adapters._base import (
+    Misconfigured,
+    NotSent,
+    Repeat,
+    Request,
+    Response,
+    Row,
+    Throttled,
+    Unavailable,
+    Unknown,
+    VendorError,
+)
+from ferryman.policies import Policy
+
+# Far above any concurrency of ours: the slots of the pool are the limit, not the connector.
+MOST_CONNECTIONS = 1000
+KEEPALIVE_SECONDS = 30
+# A larger number in a reset header is a time, not a duration (2001 after Christ, or 31 years).
+EARLIEST_EPOCH = 1e9
+REPEATABLE = (Repeat.KEY, Repeat.NATURAL)
+
+
+class Journal(Protocol):
+    """The ledger as a call sees it."""
+
+    job_id: UUID
+
+    async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
+        """Commit that the request may leave; returns the stored bytes where it is a repeat."""
+        ...
+
+    async def no_effect(self, step: str) -> None: ...
+
+    def answered(self, step: str) -> None: ...
+
+    def saw(self, interaction: Row) -> None: ...
+
+
+class Client:
+    """A vendor's connections, for as long as the process lives."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        # Its transport without `httpx.AsyncClient` around it: redirects, cookies and
+        # authentication are not wanted here, and took a third of a call's CPU.
+        self._transport = AiohttpTransport(client=_session)
+        seconds = policy.timeout_seconds
+        self._timeout = {"connect": policy.connect_seconds, "read": seconds, "write": seconds}
+
+    async def send(self, request: Request, credentials: Mapping[str, str]) -> Response:
+        """One exchange. Raises NotSent or Unknown, by what is known of the request's leaving."""
+        built = httpx.Request(
+            request.method,
+            request.url,
+            headers={**request.headers, **credentials},
+            content=request.body,
+            extensions={"timeout": self._timeout},
+        )
+        try:
+            answer = await self._transport.handle_async_request(built)
+            try:
+                body = await self._read(answer)
+            finally:
+                await answer.aclose()
+        except httpx.HTTPError as error:
+            raise _lost(error) from error
+        return Response(answer.status_code, dict(answer.headers), body)
+
+    async def _read(self, answer: httpx.Response) -> bytes:
+        chunks, size = [], 0
+        async for chunk in answer.aiter_bytes():
+            size += len(chunk)
+            if size > self._policy.response_max_bytes:
+                raise Unknown("the vendor's answer is longer than ferryman reads")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+
+class HttpCall:
+    """The way out for one attempt: `adapters._base.Call`."""
+
+    def __init__(self, vendor: str, client: Client, policy: Policy, journal: Journal) -> None:
+        self.job_id = journal.job_id
+        self._vendor = vendor
+        self._client = client
+        self._policy = policy
+        self._journal = journal
+
+    async def write(
+        self,
+        step: str,
+        request: Request,
+        *,
+        key: str,
+        repeat: Repeat,
+        credentials: Mapping[str, str],
+    ) -> Response:
+        request = await self._journal.leaving(step, key, repeat, request)
+        try:
+            answer = await self._exchange(request, credentials)
+        except NotSent:
+            await self._journal.no_effect(step)
+            raise
+        if (passing := _passing_error(answer, self._policy)) is not None:
+            await self._journal.no_effect(step)
+            raise passing
+        if answer.status >= 500 or answer.status == 408:
+            raise _failed_write(answer, repeat)
+        return answer
+
+    async def read(self, request: Request, *, credentials: Mapping[str, str]) -> Response:
+        try:
+            answer = await self._exchange(request, credentials)
+        except Unknown as error:
+            raise Unavailable(error.message) from error
+        if (passing := _passing_error(answer, self._policy)) is not None:
+            raise passing
+        if answer.status >= 500 or answer.status == 408:
+            raise Unavailable(_says(answer), status=answer.status, retry_after=retry_after(answer))
+        return answer
+
+    async def act(self, step: str, described: Row, *, key: str, repeat: Repeat) -> None:
+        request = Request(described["method"], described["url"], {})
+        await self._journal.leaving(step, key, repeat, request)
+
+    async def no_effect(self, step: str) -> None:
+        await self._journal.no_effect(step)
+
+    def answered(self, step: str) -> None:
+        self._journal.answered(step)
+
+    def saw(self, interaction: Row) -> None:
+        self._journal.saw(interaction)
+
+    async def _exchange(self, request: Request, credentials: Mapping[str, str]) -> Response:
+        started, at = time.monotonic(), datetime.now(UTC)
+        answer: Response | None = None
+        failure: VendorError | None = None
+        try:
+            answer = await self._client.send(request, credentials)
+        except VendorError as error:
+            failure = error
+            raise
+        finally:
+            latency = round((time.monotonic() - started) * 1000)
+            self._journal.saw(self._interaction(request, answer, failure, at, latency))
+        return answer
+
+    def _interaction(
+        self,
+        request: Request,
+        answer: Response | None,
+        failure: VendorError | None,
+        at: datetime,
+        latency_ms: int,
+    ) -> Row:
+        return {
+            "id": uuid7(),
+            "vendor": self._vendor,
+            "method": request.method,
+            "url": _redact.url(request.url),
+            "status_code": answer.status if answer else None,
+            "vendor_request_id": _request_id(answer) if answer else None,
+            "latency_ms": latency_ms,
+            "request": _shown(request.headers, request.body),
+            "response": _shown(answer.headers, answer.body)
+            if answer
+            else {"error": failure.message if failure else "the attempt was ended"},
+            "at": at,
+        }
+
+
+def retry_after(answer: Response) -> float | None:
+    """Seconds to wait by the Retry-After header, given in seconds or as an HTTP date."""
+    given = answer.headers.get("retry-after", "").strip()
+    if not given:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def rate_limit_reset(answer: Response) -> float | None:
+    """Seconds until the limit is reset by the X-RateLimit-Reset header, which holds an epoch or,
+    at some vendors, a number of seconds. A moment that is past tells nothing: clocks differ."""
+    try:
+        given = float(answer.headers.get("x-ratelimit-reset", ""))
+    except ValueError:
+        return None
+    seconds = given - time.time() if given > EARLIEST_EPOCH else given
+    return seconds if seconds > 0 else None
+
+
+def _session() -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=MOST_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+    # aiohttp sends a PUT again, unasked, when a kept connection was cut: executed twice.
+    session._retry_connection = False
+    return session
+
+
+def _lost(error: httpx.HTTPError) -> VendorError:
+    """The class of httpx's exception proves nothing (a cut after the effect is a ConnectTimeout
+    there); only aiohttp's own cause tells that no connection was made."""
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return NotSent("no connection to the vendor")
+    if isinstance(cause, TimeoutError):
+        return Unknown("the vendor did not answer in time", code="timeout")
+    return Unknown("the connection was cut before the answer was complete", code="connection_lost")
+
+
+def _passing_error(answer: Response, policy: Policy) -> VendorError | None:
+    """An answer that proves that nothing happened, and says nothing of earlier requests."""
+    match answer.status:
+        case 429:
+            wait = retry_after(answer)
+            if wait is None:
+                wait = rate_limit_reset(answer)
+            return Throttled(
+                "the vendor's rate limit is reached",
+                status=429,
+                retry_after=min(wait, policy.retry_after_max_seconds) if wait is not None else None,
+            )
+        case 401 | 403:
+            return Misconfigured("the vendor does not accept the credentials", status=answer.status)
+    return None
+
+
+def _failed_write(answer: Response, repeat: Repeat) -> VendorError:
+    if repeat in REPEATABLE:
+        return Unavailable(_says(answer), status=answer.status, retry_after=retry_after(answer))
+    return Unknown(_says(answer), status=answer.status)
+
+
+def _says(answer: Response) -> str:
+    return f"the vendor answered {answer.status}"
+
+
+def _shown(headers: Mapping[str, str], body: bytes) -> Row:
+    content_type = next((v for k, v in headers.items() if k.lower() == "content-type"), "")
+    return {"headers": _redact.headers(headers), "body": _redact.body(body, content_type)}
+
+
+def _request_id(answer: Response) -> str | None:
+    for name in ("request-id", "x-request-id", "x-message-id", "paypal-debug-id"):
+        if name in answer.headers:
+            return answer.headers[name]
+    return None

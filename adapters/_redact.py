@@ -1,0 +1,92 @@
+"""What an interaction may show: no credential, no card, no address, no long body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import orjson
+
+MASK = "[redacted]"
+# A longer body is described, not kept: a mail to a thousand people is a thousand addresses.
+LONGEST_BODY = 16_384
+
+HEADERS = frozenset({"content-type", "idempotency-key", "retry-after", "user-agent", "location"})
+HEADER_PARTS = ("request-id", "ratelimit", "rate-limit", "should-retry", "replayed", "message-id")
+FIELDS = re.compile(
+    r"secret|token|password|authorization|card|number|cvc|cvv|iban|account_number|payment_method"
+    r"|e?mail|phone|address|name$|^to$|^from$|^cc$|^bcc$|reply_to|subject|content|value|html|text"
+    r"|substitutions|dynamic_template_data|client_secret|fingerprint|last4|receipt_url",
+    re.IGNORECASE,
+)
+SHAPES = re.compile(
+    r"(?P<key>\b(?:sk|rk|pk|whsec)_\w{4,}|\bSG\.[\w.-]{8,}|\bAKIA[0-9A-Z]{12,}|\bpat-\w+-[\w-]{8,})"
+    r"|(?P<mail>[\w.+-]+@[\w-]+\.[\w.-]+)"
+    # A UUID is no card: within one, a dash or a letter stands next to every run of digits.
+    r"|(?P<card>(?<![\w-])(?:\d[ -]?){12,18}\d(?![\w-]))"
+)
+
+
+def text(value: str) -> str:
+    """The text with keys, addresses and card numbers masked."""
+    return SHAPES.sub(MASK, value)
+
+
+def headers(given: Mapping[str, str]) -> dict[str, str]:
+    """The headers that help to understand a call; the others are left out."""
+    return {
+        name.lower(): text(value)
+        for name, value in given.items()
+        if name.lower() in HEADERS or any(part in name.lower() for part in HEADER_PARTS)
+    }
+
+
+def url(given: str) -> str:
+    """The address without credentials, and with masked values in its query."""
+    parts = urlsplit(given)
+    host = parts.netloc.rpartition("@")[2]
+    query = "&".join(f"{name}={text(value)}" for name, value in parse_qsl(parts.query))
+    return urlunsplit((parts.scheme, host, text(parts.path), query, ""))
+
+
+def body(given: bytes, content_type: str) -> Any:
+    """A body fit for the ledger, as JSON: parsed and masked, or only described."""
+    if not given:
+        return None
+    if len(given) > LONGEST_BODY:
+        return {"bytes": len(given)}
+    if "json" in content_type:
+        try:
+            return _masked(orjson.loads(given))
+        except orjson.JSONDecodeError:
+            pass
+    decoded = given.decode("utf-8", "replace")
+    if "form-urlencoded" in content_type:
+        return _form(parse_qsl(decoded, keep_blank_values=True))
+    return text(decoded)
+
+
+def _form(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {
+        name: MASK if FIELDS.search(name.partition("[")[0]) else text(value)
+        for name, value in pairs
+    }
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case dict():
+            return {
+                name: MASK
+                if FIELDS.search(name) and inner not in (None, [], {})
+                else _masked(inner)
+                for name, inner in value.items()
+            }
+        case list():
+            return [_masked(inner) for inner in value]
+        case str():
+            return text(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
+        case _:
+            return value

@@ -1,0 +1,95 @@
+"""The way to ferryman that the settings choose: its HTTP API, or its database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Protocol
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from ferryman._order import Order
+from ferryman.errors import InvalidSetting, MissingSetting
+from ferryman.settings import Settings, settings
+
+Document = dict[str, Any]
+ENDED = frozenset({"succeeded", "failed", "cancelled", "unknown"})
+
+
+class Door(Protocol):
+    """Each method raises Unreachable, and NotFound where an id is not known."""
+
+    local: bool
+    """Whether the other side is on this machine, and so, most likely, is the worker."""
+
+    def enqueue(self, order: Order) -> Document:
+        """The job's document; of a new job, at least its id, kind and status."""
+
+    def job(self, id: UUID, wait: float = 0) -> Document:
+        """The job, as soon as it has ended, or as it is after about `wait` seconds."""
+
+    def jobs(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
+        """The newest `limit` jobs at most, newest first, read page by page."""
+
+    def batch(self, id: UUID) -> Document:
+        """A batch and its counts."""
+
+
+def door() -> Door:
+    """For applications: FERRYMAN_URL where it is set, else the database.
+
+    Raises MissingSetting or InvalidSetting.
+    """
+    found = valid_settings()
+    return api(found.url, found) if found.url else database(found.resolve_database_url())
+
+
+def command_line_door() -> Door:
+    """For the command line, which would rather talk to the API of a running `ferryman up`."""
+    found = valid_settings()
+    if found.url or found.database_url:
+        return door()
+    state = found.running()
+    if state is None:
+        hint = f"set it, or start `ferryman up` (looked for in {found.home})"
+        raise MissingSetting("FERRYMAN_URL", "production needs it" if found.production else hint)
+    return api(str(state["api_url"]), found)
+
+
+def valid_settings() -> Settings:
+    """The settings. Raises InvalidSetting naming the first variable that has no good value."""
+    try:
+        return settings()
+    except ValidationError as error:
+        found = error.errors(include_input=False)[0]
+        variable = f"FERRYMAN_{str(found['loc'][0]).upper()}"
+        raise InvalidSetting(variable, f"is not acceptable: {found['msg']}") from None
+
+
+def api(url: str, found: Settings) -> Door:
+    if not url.startswith(("http://", "https://")):
+        raise InvalidSetting("FERRYMAN_URL", "must begin with http:// or https://")
+    return _api(url, next(iter(found.tokens()), None), os.getpid())
+
+
+def database(url: str) -> Door:
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise InvalidSetting("FERRYMAN_DATABASE_URL", "must begin with postgresql://")
+    return _database(url, os.getpid())
+
+
+# One each per process: connections must not be shared with a forked child.
+@lru_cache(maxsize=4)
+def _api(url: str, token: str | None, pid: int) -> Door:
+    from ferryman._http import Api
+
+    return Api(url, token)
+
+
+@lru_cache(maxsize=4)
+def _database(url: str, pid: int) -> Door:
+    from ferryman._database import Database
+
+    return Database(url)

@@ -1,0 +1,126 @@
+"""Ferryman's HTTP API, as its client sees it. Nothing is sent twice of its own accord."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from ferryman._order import Order
+from ferryman.errors import (
+    FerrymanError,
+    Forbidden,
+    InvalidArguments,
+    KeyConflict,
+    KeyInFlight,
+    NotFound,
+    NotPossible,
+    Unreachable,
+)
+
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 30.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# One long poll; the API may answer earlier.
+LONGEST_WAIT = 20.0
+# As many jobs as the API gives at once.
+PAGE = 200
+
+Document = dict[str, Any]
+CONFLICTS: dict[str, type[FerrymanError]] = {
+    "/problems/key-conflict": KeyConflict,
+    "/problems/key-in-flight": KeyInFlight,
+}
+
+
+class Api:
+    """A door to the API at `url`."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        parsed = httpx.URL(url)
+        self._name = f"{parsed.scheme}://{parsed.netloc.decode().rpartition('@')[2]}"
+        self.local = parsed.host in LOOPBACK
+        self._client = httpx.Client(
+            base_url=parsed,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            # A proxy of the environment cannot know this machine's loopback.
+            trust_env=not self.local,
+        )
+
+    def enqueue(self, order: Order) -> Document:
+        return self._call("POST", "v1/jobs", json=order.document())
+
+    def job(self, id: UUID, wait: float = 0) -> Document:
+        seconds = min(wait, LONGEST_WAIT)
+        asked = {"wait": f"{seconds:.1f}"} if wait > 0 else {}
+        return self._call("GET", f"v1/jobs/{id}", params=asked)
+
+    def jobs(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
+        asked = {**filters, "limit": str(min(limit, PAGE))}
+        while limit > 0:
+            page = self._call("GET", "v1/jobs", params=asked)
+            yield from page["jobs"][:limit]
+            limit -= len(page["jobs"])
+            if not page.get("next"):
+                return
+            asked["cursor"] = page["next"]
+
+    def batch(self, id: UUID) -> Document:
+        return self._call("GET", f"v1/batches/{id}")
+
+    def _call(self, method: str, path: str, **request: Any) -> Document:
+        try:
+            response = self._client.request(method, path, **request)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise Unreachable(
+                f"no ferryman API answers at {self._name}; nothing was stored. Is"
+                " `ferryman api` running, and FERRYMAN_URL right?"
+            ) from None
+        except httpx.TransportError:
+            raise Unreachable(
+                f"{self._name} did not answer; whether anything was stored is not known. Asking"
+                " again with the same key is safe"
+            ) from None
+        return self._read(response)
+
+    def _read(self, response: httpx.Response) -> Document:
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if isinstance(document, dict):
+            if response.is_success:
+                return document
+            if "title" in document or "detail" in document:
+                raise problem(response.status_code, document)
+        raise Unreachable(
+            f"what answers at {self._name} is not ferryman's API (status {response.status_code});"
+            " is FERRYMAN_URL right?"
+        )
+
+
+def problem(status: int, document: Document) -> FerrymanError:
+    """The exception that a problem document (RFC 9457) stands for."""
+    detail = str(document.get("detail") or document.get("title"))
+    if status in (400, 413, 415, 422):
+        return _invalid(document, detail)
+    if status == 409:
+        conflict = CONFLICTS.get(str(document.get("type")))
+        return conflict() if conflict else NotPossible(detail)
+    if status in (401, 403):
+        return Forbidden()
+    if status == 421:
+        return Forbidden(detail)
+    if status in (404, 410):
+        return NotFound(detail)
+    return Unreachable(f"the API cannot help now (status {status}): {detail}")
+
+
+def _invalid(document: Document, detail: str) -> InvalidArguments:
+    first = next(iter(document.get("errors") or ()), document)
+    field = str(first.get("field") or "request")
+    message = str(first.get("message") or detail)
+    return InvalidArguments(field, message.removeprefix(f"{field}: "))

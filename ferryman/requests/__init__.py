@@ -1,0 +1,52 @@
+"""The kinds of jobs and their arguments: one file a kind, one validation for every door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from ferryman.errors import InvalidArguments
+from ferryman.requests import _words
+from ferryman.requests._base import Request
+from ferryman.requests.bulk_email import BulkEmail, Recipient
+from ferryman.requests.bulk_email_part import BulkEmailPart
+from ferryman.requests.charge import Charge
+from ferryman.requests.refund import Refund
+from ferryman.requests.send_email import SendEmail
+from ferryman.requests.sync_objects import SyncObjects
+
+__all__ = [
+    "BulkEmail",
+    "BulkEmailPart",
+    "Charge",
+    "Recipient",
+    "Refund",
+    "Request",
+    "SendEmail",
+    "SyncObjects",
+    "kinds",
+    "validate",
+]
+
+
+@cache
+def kinds() -> dict[str, type[Request]]:
+    """Every kind of job by its name."""
+    found = (made for made in globals().values() if isinstance(made, type))
+    return {made.kind: made for made in found if issubclass(made, Request) and made is not Request}
+
+
+def validate(kind: str, args: Mapping[str, Any], *, internal: bool = False) -> Request:
+    """The typed request of a kind. Raises InvalidArguments naming the first field that is wrong
+    (`kind` itself where there is no such kind). `internal`: also the kinds that only ferryman
+    itself makes, which no door takes."""
+    known = {name: made for name, made in kinds().items() if internal or not made.internal}
+    if not isinstance(kind, str) or kind not in known:
+        raise InvalidArguments("kind", f"must be one of {', '.join(sorted(known))}")
+    if not isinstance(args, Mapping):
+        raise InvalidArguments("args", "must be an object of names and values")
+    if strange := [name for name in args if not isinstance(name, str)]:
+        message = _words.unknown(str(strange[0]), known[kind].names())
+        raise InvalidArguments(_words.field([str(strange[0])]), message)
+    return known[kind](**args)

@@ -1,0 +1,66 @@
+"""The types of arguments that several kinds share, each with its limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from ferryman import addresses, money
+
+# Line separators of Unicode are line breaks to some mail programs.
+_BREAKS = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Set by ferryman itself, so that a payment at the vendor leads back to its job.
+RESERVED_METADATA = "job"
+
+
+def _whole(value: object) -> object:
+    # `True` is an int to Python; 1250.0 and "1250" are guesses about money.
+    if type(value) is not int:
+        raise ValueError("must be a whole number of minor units, such as 1250 for 12.50")
+    return value
+
+
+def _currency(code: str) -> str:
+    money.exponent(code)
+    return code.lower()
+
+
+def _one_line(text: str) -> str:
+    if _BREAKS.search(text):
+        raise ValueError("must not contain line breaks")
+    return text
+
+
+def _printable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("must not contain line breaks or other control characters")
+    return text
+
+
+def _not_reserved(metadata: dict[str, str]) -> dict[str, str]:
+    if RESERVED_METADATA in metadata:
+        raise ValueError(f"must not have the key `{RESERVED_METADATA}`, which ferryman sets itself")
+    return metadata
+
+
+# Stripe takes eight digits at most:
+# https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+Amount = Annotated[int, Field(gt=0, le=99_999_999), BeforeValidator(_whole)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
+Line = Annotated[str, Field(min_length=1, max_length=998), AfterValidator(_one_line)]
+Text = Annotated[str, Field(min_length=1)]
+Address = Annotated[str, AfterValidator(addresses.normalised)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=40)],
+        Annotated[str, Field(max_length=500)],
+    ],
+    Field(max_length=50),
+    AfterValidator(_not_reserved),
+]
+# Checked as JSON as a whole, once, by the request.
+JsonObject = dict[str, Any]

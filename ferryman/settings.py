@@ -1,0 +1,108 @@
+"""Ferryman's own settings, from the environment or a `.env` file.
+
+A vendor's secrets and base URL are not here: its adapter reads them by their customary names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ferryman.errors import MissingSetting
+
+STATE_FILE = "up.json"
+
+
+class Settings(BaseSettings):
+    """One field per `FERRYMAN_*` variable. None means: the default of `vendors.toml` holds."""
+
+    model_config = SettingsConfigDict(env_prefix="FERRYMAN_", env_file=".env", extra="ignore")
+
+    database_url: str | None = Field(None, description="plain postgresql://… of the ledger")
+    database_direct_url: str | None = Field(
+        None, description="past a PgBouncer: for LISTEN and migrations"
+    )
+    database_pool: int = Field(10, ge=1, description="connections of one API process")
+    broker_url: str | None = Field(None, description="plain redis://… of Redis or Valkey")
+    home: Path = Field(Path(".ferryman"), description="data folder of the embedded servers")
+    env: str = Field("development", description="`production` allows live keys, nothing else does")
+    url: str | None = Field(None, description="address of the HTTP API, for clients")
+    api_token: str | None = Field(None, description="bearer tokens, comma-separated")
+    public_url: str | None = Field(None, description="what vendors see, for signatures")
+    concurrency: int = Field(200, ge=1, description="calls in flight in one worker process")
+    lease_seconds: float = Field(30.0, gt=0, description="life of a worker's lease")
+    grace_seconds: float = Field(25.0, ge=0, description="time for jobs in flight after SIGTERM")
+    max_crashes: int = Field(3, ge=1, description="crashes until a job counts as poison")
+    max_wait_seconds: float = Field(259_200.0, gt=0, description="longest wait past `run_at`")
+    relay_window: int = Field(1000, ge=1, description="messages in one vendor's queue")
+    max_attempts: int | None = Field(None, ge=1)
+    backoff_seconds: float | None = Field(None, gt=0)
+    breaker_fail_max: int | None = Field(None, ge=1)
+    breaker_reset_seconds: float | None = Field(None, gt=0)
+
+    @property
+    def production(self) -> bool:
+        return self.env == "production"
+
+    def tokens(self) -> list[str]:
+        """The API's bearer tokens; several while they are rotated."""
+        return [token.strip() for token in (self.api_token or "").split(",") if token.strip()]
+
+    def running(self) -> dict[str, Any] | None:
+        """What a living `ferryman up` wrote into the home folder, or None."""
+        if self.production:
+            return None
+        try:
+            state: dict[str, Any] = json.loads((self.home / STATE_FILE).read_text())
+        except (OSError, ValueError):
+            return None
+        return state if alive(int(state.get("pid", 0))) else None
+
+    def resolve_database_url(self) -> str:
+        """The ledger's URL. Raises MissingSetting when there is none to be had."""
+        return self._resolve(self.database_url, "database_url", "FERRYMAN_DATABASE_URL")
+
+    def resolve_broker_url(self) -> str:
+        """The broker's URL. Raises MissingSetting when there is none to be had."""
+        return self._resolve(self.broker_url, "broker_url", "FERRYMAN_BROKER_URL")
+
+    def _resolve(self, given: str | None, name: str, variable: str) -> str:
+        if given:
+            return given
+        state = self.running()
+        if state is None:
+            raise MissingSetting(
+                variable,
+                "production needs it"
+                if self.production
+                else f"set it, or start `ferryman up` (looked for in {self.home})",
+            )
+        return str(state[name])
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs. One in state Z is dead, though it can still be signalled."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,63 @@
+"""Connections to the ledger. Settings give plain `postgresql://` URLs; the driver is our choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, TextClause, create_engine, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+# Without server-side prepared statements a PgBouncer in transaction mode may stand between.
+CONNECT_ARGS = {"prepare_threshold": None, "connect_timeout": 5, "application_name": "ferryman"}
+
+
+def driver_url(url: str) -> str:
+    """The same address with SQLAlchemy's name for psycopg 3."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise ValueError("FERRYMAN_DATABASE_URL must start with postgresql://")
+    return f"postgresql+psycopg://{rest}"
+
+
+def dumps(value: Any) -> str:
+    """JSON for a statement's parameter: UUIDs and datetimes as strings."""
+    return orjson.dumps(value).decode()
+
+
+def driver_sql(statement: str | TextClause) -> str:
+    """A statement with `:names`, as psycopg itself takes it."""
+    clause = text(statement) if isinstance(statement, str) else statement
+    return str(
+        clause.compile(
+            dialect=PGDialect_psycopg()  # type: ignore[no-untyped-call]
+        )
+    )
+
+
+def async_engine(url: str, *, connections: int) -> AsyncEngine:
+    """An engine for an event loop that never holds more than `connections`."""
+    return create_async_engine(
+        driver_url(url),
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=False,
+        connect_args=CONNECT_ARGS,
+        hide_parameters=True,  # an error's text must not carry a payload into a log
+        json_serializer=dumps,
+        json_deserializer=orjson.loads,
+    )
+
+
+def sync_engine(url: str) -> Engine:
+    """An engine of one connection, for a thread that must not depend on the event loop."""
+    return create_engine(
+        driver_url(url),
+        pool_size=1,
+        max_overflow=0,
+        connect_args=CONNECT_ARGS,
+        hide_parameters=True,  # an error's text must not carry a payload into a log
+        json_serializer=dumps,
+        json_deserializer=orjson.loads,
+    )

@@ -1,0 +1,138 @@
+"""Reading jobs: one, a list, the attempts of one. What the API and the result backend show."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from models.tables import Attempt, Interaction, Job, JobKey, Route
+
+Row = dict[str, Any]
+
+# The published columns, as the client sees a job.
+SHOWN = (
+    Job.id,
+    Job.kind,
+    Job.vendor,
+    Job.status,
+    Job.reason,
+    Job.priority,
+    Job.attempts,
+    Job.run_at,
+    Job.expires_at,
+    Job.result,
+    Job.error,
+    Job.key,
+    Job.batch_id,
+    Job.created_at,
+    Job.finished_at,
+)
+
+ENQUEUE = text("""
+SELECT ferryman.enqueue(:kind, CAST(:args AS jsonb), :key, :run_at, :vendor, :priority,
+                        :expires_at, :id)
+""")
+
+# Why a vendor's jobs wait is told when it is read: no outage rewrites a backlog.
+VENDOR_REASON = text("""
+SELECT CASE
+         WHEN paused_at IS NOT NULL THEN vendor || ' is paused: ' || coalesce(pause_note, '')
+         WHEN breaker <> 'closed' THEN format('%s is unavailable since %s, next probe %s', vendor,
+              to_char(opened_at AT TIME ZONE 'UTC', 'HH24:MI:SS'),
+              to_char(probe_at AT TIME ZONE 'UTC', 'HH24:MI:SS'))
+         WHEN cooldown_until > now() THEN format('%s limits the rate, until %s', vendor,
+              to_char(cooldown_until AT TIME ZONE 'UTC', 'HH24:MI:SS'))
+       END
+  FROM ferryman.vendor_states WHERE vendor = :vendor AND account = 'default'
+""")
+
+
+async def status(connection: AsyncConnection, id: UUID) -> str | None:
+    """The job's status, or None where there is no such job."""
+    found: str | None = await connection.scalar(select(Job.status).where(Job.id == id))
+    return found
+
+
+async def statuses(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, str]:
+    """The status of each of these jobs that there is."""
+    rows = await connection.execute(select(Job.id, Job.status).where(Job.id.in_(ids)))
+    return {row.id: row.status for row in rows}
+
+
+async def enqueue(connection: AsyncConnection, wish: Row) -> UUID:
+    """Store a job; the id of the existing one for a known key."""
+    found: UUID = await connection.scalar(ENQUEUE, wish)
+    return found
+
+
+async def job(connection: AsyncConnection, id: UUID) -> Row | None:
+    """One job as its client sees it."""
+    row = (await connection.execute(select(*SHOWN).where(Job.id == id))).mappings().one_or_none()
+    return (await _with_reasons(connection, [dict(row)]))[0] if row else None
+
+
+async def jobs(
+    connection: AsyncConnection,
+    *,
+    filters: Row,
+    since: datetime | None,
+    before: UUID | None,
+    limit: int,
+) -> list[Row]:
+    """Jobs, newest first; `before` is the last id of the page before this one."""
+    query: Select[Any] = select(*SHOWN).order_by(Job.id.desc()).limit(limit)
+    for column, value in filters.items():
+        query = query.where(getattr(Job, column) == value)
+    if "key" in filters:
+        query = query.where(Job.id.in_(_named_by(filters["key"])))
+    if since is not None:
+        query = query.where(Job.created_at >= since)
+    if before is not None:
+        query = query.where(Job.id < before)
+    found = (await connection.execute(query)).mappings()
+    return await _with_reasons(connection, [dict(row) for row in found])
+
+
+def _named_by(key: str) -> Select[UUID]:
+    """The jobs that bear a key, whatever their kind, found by the index of keys."""
+    kinds = select(Route.kind)
+    return select(JobKey.job_id).where(JobKey.key == key, JobKey.kind.in_(kinds))
+
+
+async def attempts(connection: AsyncConnection, id: UUID) -> list[Row]:
+    """The job's attempts, each with its interactions."""
+    tries = await connection.execute(
+        select(*Attempt.__table__.columns).where(Attempt.job_id == id).order_by(Attempt.number)
+    )
+    exchanges = await connection.execute(
+        select(*Interaction.__table__.columns)
+        .where(Interaction.job_id == id)
+        .order_by(Interaction.at, Interaction.id)
+    )
+    rows = [dict(row) for row in exchanges.mappings()]
+    return [
+        {**row, "interactions": [i for i in rows if i["attempt"] == row["number"]]}
+        for row in tries.mappings()
+    ]
+
+
+async def batch(connection: AsyncConnection, id: UUID) -> Row | None:
+    """A batch with its counts."""
+    found: Row | None = await connection.scalar(text("SELECT ferryman.batch(:id)"), {"id": id})
+    return found
+
+
+async def _with_reasons(connection: AsyncConnection, rows: Sequence[Row]) -> list[Row]:
+    vendors = {row["vendor"] for row in rows if row["status"] == "waiting"}
+    reasons = {v: await connection.scalar(VENDOR_REASON, {"vendor": v}) for v in vendors}
+    return [
+        {**row, "reason": reasons.get(row["vendor"]) or row["reason"]}
+        if row["status"] == "waiting"
+        else row
+        for row in rows
+    ]

@@ -1,0 +1,123 @@
+"""Which jobs go to the broker now, and how a foreign message becomes a job. For a thread of its
+own: plain psycopg, one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+from models.engine import CONNECT_ARGS, dumps
+from models.vendors import STATE_COLUMNS, State
+
+CHANNEL = "ferryman"
+# Any number: it only has to be the same in every relay.
+LOCK = 727_101
+
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s)"
+STATES = f"SELECT {STATE_COLUMNS} FROM ferryman.vendor_states WHERE account = 'default'"
+
+# An empty queue with published jobs means that the broker lost them. They go again after 5 s,
+# doubling: a worker may also hold them in its memory, and a second message does no harm.
+PUBLISH = """
+WITH v AS (
+  SELECT * FROM jsonb_to_recordset(%(rooms)s::jsonb) AS v(vendor text, room int, empty boolean)
+), due AS (
+  SELECT j.id FROM v
+    CROSS JOIN unnest(ARRAY['high', 'normal', 'low']::ferryman.priority[]) AS p(priority)
+    CROSS JOIN LATERAL (
+      SELECT id FROM ferryman.jobs
+       WHERE vendor = v.vendor AND priority = p.priority AND status = 'waiting'
+         AND published_at IS NULL AND run_at <= now()
+       ORDER BY run_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
+), lost AS (
+  SELECT j.id FROM v CROSS JOIN LATERAL (
+      SELECT id FROM ferryman.jobs
+       WHERE v.empty AND vendor = v.vendor AND status = 'waiting' AND run_at <= now()
+         AND published_at < now() - make_interval(secs => 5 * 2 ^ least(publishes - 1, 6))
+       ORDER BY published_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
+)
+UPDATE ferryman.jobs j SET published_at = now(), publishes = publishes + 1
+ WHERE j.id IN (SELECT id FROM due UNION ALL SELECT id FROM lost)
+RETURNING j.id, j.kind, j.vendor, j.priority, j.run_at
+"""
+
+ENQUEUE = """
+SELECT ferryman.enqueue(%(kind)s, %(args)s, run_at => %(run_at)s, id => %(id)s)
+"""
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many messages a vendor's queue may take. `empty`: it holds none now."""
+
+    vendor: str
+    room: int
+    empty: bool
+
+
+@dataclass(frozen=True)
+class Due:
+    """A job to be published."""
+
+    id: UUID
+    kind: str
+    vendor: str
+    priority: str
+    run_at: datetime
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A message of an application's own Celery."""
+
+    id: UUID
+    kind: str
+    args: dict[str, Any]
+    run_at: datetime | None
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    """A connection that listens for new jobs, where the server lets it."""
+    arguments: dict[str, Any] = {**CONNECT_ARGS}
+    connection = psycopg.connect(url, autocommit=True, row_factory=dict_row, **arguments)
+    connection.execute(f"LISTEN {CHANNEL}")
+    return connection
+
+
+def states(connection: psycopg.Connection[Any]) -> dict[str, State]:
+    with connection.cursor(row_factory=class_row(State)) as cursor:
+        return {state.vendor: state for state in cursor.execute(STATES)}
+
+
+def lock(connection: psycopg.Connection[Any]) -> bool:
+    """Whether this relay is the one that acts, until the transaction ends."""
+    row = connection.execute(TRY_LOCK, (LOCK,)).fetchone()
+    return bool(row and row["pg_try_advisory_xact_lock"])
+
+
+def publish(connection: psycopg.Connection[Any], rooms: Sequence[Room]) -> list[Due]:
+    """Mark what is due as published, within each vendor's room; best first."""
+    with connection.cursor(row_factory=class_row(Due)) as cursor:
+        found = cursor.execute(PUBLISH, {"rooms": dumps(rooms)}).fetchall()
+    order = {"high": 0, "normal": 1, "low": 2}
+    return sorted(found, key=lambda due: (order[due.priority], due.run_at))
+
+
+def receive(connection: psycopg.Connection[Any], message: Foreign) -> None:
+    """Store a foreign message as a job, once for its id. Raises psycopg.Error on a bad one."""
+    connection.execute(
+        ENQUEUE,
+        {
+            "kind": message.kind,
+            "args": Jsonb(message.args),
+            "run_at": message.run_at,
+            "id": message.id,
+        },
+    )

@@ -1,0 +1,371 @@
+"""The ledger's tables, all in the PostgreSQL schema `ferryman`.
+
+Statements stand in the files named by what happens (`walk.py`, `payments.py`, `mail.py` …).
+There are no foreign keys between the hot tables: one transaction writes a job and what hangs on
+it, and a check per row would cost more than the statement itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import BYTEA, ENUM, JSONB, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA = "ferryman"
+STATUSES = ("waiting", "running", "succeeded", "failed", "unknown", "cancelled")
+EMAIL_STATUSES = (
+    "waiting",
+    "sending",
+    "sent",
+    "failed",
+    "unknown",
+    "suppressed",
+    "invalid",
+    "duplicate",
+    "cancelled",
+)
+priority_type = ENUM("high", "normal", "low", name="priority", schema=SCHEMA)
+NOW = text("now()")
+ZERO = text("0")
+
+
+def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(v) for v in values)})", name=column)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        schema=SCHEMA,
+        naming_convention={
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+            "pk": "%(table_name)s_pkey",
+        },
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as a plain attribute
+        datetime: TIMESTAMP(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[Any]: JSONB(none_as_null=True),
+        bytes: BYTEA,
+        str: Text,
+        int: BigInteger,
+    }
+
+
+class Job(Base):
+    """One intent to cause one effect at a vendor."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        one_of("status", STATUSES),
+        Index(
+            "jobs_due_idx",
+            "vendor",
+            "priority",
+            "run_at",
+            postgresql_where=text("status = 'waiting' AND published_at IS NULL"),
+        ),
+        Index(
+            "jobs_published_idx",
+            "vendor",
+            "published_at",
+            postgresql_where=text("status = 'waiting' AND published_at IS NOT NULL"),
+        ),
+        Index("jobs_held_idx", "worker_id", postgresql_where=text("status = 'running'")),
+        Index("jobs_batch_idx", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+        Index("jobs_listed_idx", "status", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    vendor: Mapped[str]
+    account: Mapped[str] = mapped_column(server_default=text("'default'"))
+    args: Mapped[dict[str, Any]]
+    key: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default=text("'waiting'"))
+    reason: Mapped[str | None]
+    priority: Mapped[str] = mapped_column(priority_type, server_default=text("'normal'"))
+    attempts: Mapped[int] = mapped_column(server_default=ZERO)
+    run_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    batch_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]
+    # What only the walk itself reads.
+    worker_id: Mapped[UUID | None]
+    claim: Mapped[UUID | None]
+    fence: Mapped[int] = mapped_column(server_default=ZERO)
+    deadline_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
+    publishes: Mapped[int] = mapped_column(server_default=ZERO)
+    crashes: Mapped[int] = mapped_column(server_default=ZERO)
+    throttled_since: Mapped[datetime | None]
+
+
+class JobKey(Base):
+    """A producer's idempotency key. It outlives its job: an old key has no second effect."""
+
+    __tablename__ = "job_keys"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+    args_hash: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Route(Base):
+    """Which vendors can do a kind, and which one does when the producer names none.
+
+    `prefixes`: arguments whose beginning chooses this vendor (`destination` with `s3://`).
+    `follows`: an argument that names a job, whose vendor is taken (a refund follows its charge).
+    """
+
+    __tablename__ = "routes"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    vendor: Mapped[str] = mapped_column(primary_key=True)
+    is_default: Mapped[bool]
+    follows: Mapped[str | None]
+    prefixes: Mapped[dict[str, Any]]
+
+
+class Worker(Base):
+    """One worker process and its lease."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    lease_until: Mapped[datetime] = mapped_column(index=True)
+
+
+class Attempt(Base):
+    """One execution of a job by a worker. Its number is the fence it holds."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[UUID]
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None]
+
+
+class Send(Base):
+    """One request that may have left. Without `answered_at` its effect is in doubt."""
+
+    __tablename__ = "sends"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    step: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    vendor_key: Mapped[str]
+    repeat: Mapped[str]
+    repeat_until: Mapped[datetime | None]
+    request: Mapped[dict[str, Any]]
+    sent_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    answered_at: Mapped[datetime | None]
+
+
+class Interaction(Base):
+    """One HTTP exchange with a vendor, redacted."""
+
+    __tablename__ = "interactions"
+    __table_args__ = (Index("interactions_job_idx", "job_id", "at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+    attempt: Mapped[int]
+    vendor: Mapped[str]
+    method: Mapped[str]
+    url: Mapped[str]
+    status_code: Mapped[int | None]
+    vendor_request_id: Mapped[str | None]
+    latency_ms: Mapped[int]
+    request: Mapped[dict[str, Any] | None]
+    response: Mapped[dict[str, Any] | None]
+    at: Mapped[datetime]
+
+
+class VendorState(Base):
+    """What all workers share about a vendor: its breaker, its cool-down, its pause."""
+
+    __tablename__ = "vendor_states"
+    __table_args__ = (one_of("breaker", ("closed", "open", "half-open")),)
+
+    vendor: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True, server_default=text("'default'"))
+    breaker: Mapped[str] = mapped_column(server_default=text("'closed'"))
+    failures: Mapped[int] = mapped_column(server_default=ZERO)
+    generation: Mapped[int] = mapped_column(server_default=ZERO)
+    opened_at: Mapped[datetime | None]
+    probe_at: Mapped[datetime | None]
+    probe_until: Mapped[datetime | None]
+    cooldown_until: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None]
+    pause_note: Mapped[str | None]
+    pause_fingerprint: Mapped[str | None]
+
+
+class BreakerChange(Base):
+    """The history of every breaker."""
+
+    __tablename__ = "breaker_changes"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    vendor: Mapped[str]
+    account: Mapped[str] = mapped_column(server_default=text("'default'"))
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    state: Mapped[str]
+
+
+class Batch(Base):
+    """The children of one bulk job, whose id it has. The counts sum to `total` at every moment.
+
+    `letter` holds the job's arguments without the recipients: to fetch it, once for each request,
+    must not mean to read a million addresses.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        CheckConstraint(f"total = {' + '.join(EMAIL_STATUSES)}", name="counts"),
+        one_of("status", ("running", "paused", "done", "cancelled")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(unique=True)
+    letter: Mapped[dict[str, Any] | None]
+    status: Mapped[str] = mapped_column(server_default=text("'running'"))
+    total: Mapped[int] = mapped_column(server_default=ZERO)
+    waiting: Mapped[int] = mapped_column(server_default=ZERO)
+    sending: Mapped[int] = mapped_column(server_default=ZERO)
+    sent: Mapped[int] = mapped_column(server_default=ZERO)
+    failed: Mapped[int] = mapped_column(server_default=ZERO)
+    unknown: Mapped[int] = mapped_column(server_default=ZERO)
+    suppressed: Mapped[int] = mapped_column(server_default=ZERO)
+    invalid: Mapped[int] = mapped_column(server_default=ZERO)
+    duplicate: Mapped[int] = mapped_column(server_default=ZERO)
+    cancelled: Mapped[int] = mapped_column(server_default=ZERO)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]
+
+
+class Customer(Base):
+    """An application's user at a vendor, created there once.
+
+    `creating_until` is a short lease: who holds it creates the customer, the others wait.
+    """
+
+    __tablename__ = "customers"
+    __table_args__ = (UniqueConstraint("vendor", "account", "app_user"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    vendor: Mapped[str]
+    account: Mapped[str] = mapped_column(server_default=text("'default'"))
+    app_user: Mapped[str]
+    vendor_reference: Mapped[str | None]
+    creating_until: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Charge(Base):
+    """One payment. Amounts in ISO 4217 minor units; its id is that of the job that made it."""
+
+    __tablename__ = "charges"
+    __table_args__ = (
+        UniqueConstraint("vendor", "account", "vendor_reference"),
+        CheckConstraint("reserved >= 0 AND refunded >= 0", name="sums"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    vendor: Mapped[str]
+    account: Mapped[str] = mapped_column(server_default=text("'default'"))
+    vendor_reference: Mapped[str]
+    customer: Mapped[str]
+    status: Mapped[str]
+    amount: Mapped[int]
+    currency: Mapped[str]
+    reserved: Mapped[int] = mapped_column(server_default=ZERO)
+    refunded: Mapped[int] = mapped_column(server_default=ZERO)
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Refund(Base):
+    """One refund of a charge; its id is that of the job that makes it."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        UniqueConstraint("vendor", "account", "vendor_reference"),
+        one_of("status", ("reserved", "pending", "succeeded", "failed")),
+        CheckConstraint("amount > 0", name="amount"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    charge_id: Mapped[UUID] = mapped_column(index=True)
+    vendor: Mapped[str]
+    account: Mapped[str] = mapped_column(server_default=text("'default'"))
+    vendor_reference: Mapped[str | None]
+    status: Mapped[str]
+    amount: Mapped[int]
+    currency: Mapped[str]
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Email(Base):
+    """One mail to one recipient, alone or out of a batch."""
+
+    __tablename__ = "emails"
+    __table_args__ = (
+        one_of("status", EMAIL_STATUSES),
+        Index("emails_job_idx", "job_id"),
+        Index("emails_batch_idx", "batch_id", "status"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID | None]
+    batch_id: Mapped[UUID | None]
+    vendor: Mapped[str]
+    recipient: Mapped[str]
+    data: Mapped[dict[str, Any] | None]
+    template: Mapped[str | None]
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    vendor_reference: Mapped[str | None]
+    sent_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Object(Base):
+    """One object of a sync: what was to be done with it, and what became of that."""
+
+    __tablename__ = "objects"
+    __table_args__ = (
+        one_of("action", ("copy", "keep", "delete", "refuse")),
+        one_of("outcome", ("planned", "done", "failed", "refused")),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    bucket: Mapped[str | None]
+    action: Mapped[str]
+    outcome: Mapped[str]
+    reason: Mapped[str | None]
+    size: Mapped[int | None]
+    last_modified: Mapped[datetime | None]
+    etag: Mapped[str | None]
+    checksum: Mapped[str | None]
+    at: Mapped[datetime] = mapped_column(server_default=NOW)

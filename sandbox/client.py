@@ -1,0 +1,134 @@
+"""How do tests and the demo look into the sandbox? A small client, and a sandbox of one's own."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 15
+
+
+class Sandbox:
+    """A running sandbox. What it cannot understand raises ValueError with its explanation."""
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self.url = url.rstrip("/")
+        # A proxy of the environment has no part in traffic on loopback.
+        self._http = httpx.Client(timeout=timeout, trust_env=False)
+
+    def base_url(self, vendor: str) -> str:
+        """What `<VENDOR>_BASE_URL` has to be."""
+        return f"{self.url}/{vendor}"
+
+    def health(self) -> dict[str, Any]:
+        """`status`, `pid`, and the names of the `vendors`."""
+        return dict(self._call("GET", "/health"))
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point an application at the fakes, credentials included."""
+        return dict(self._call("GET", "/environment"))
+
+    def effects(
+        self, vendor: str | None = None, kind: str | None = None, after: int = 0
+    ) -> list[dict[str, Any]]:
+        """What took effect, oldest first; those with a `seq` above `after`."""
+        query = {"vendor": vendor, "kind": kind, "after": after}
+        return list(self._call("GET", "/effects", query)["effects"])
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """How many effects of each kind each vendor has: `{"stripe": {"charge": 20}}`."""
+        return dict(self._call("GET", "/effects/totals"))
+
+    def requests(self, vendor: str | None = None) -> list[dict[str, Any]]:
+        """The last 10,000 requests, oldest first; `status` is None where no answer went out."""
+        return list(self._call("GET", "/requests", {"vendor": vendor})["requests"])
+
+    def traffic(self) -> dict[str, dict[str, Any]]:
+        """Per vendor: `requests`, `throttled`, `peak_per_second`, `per_second` (the limit)."""
+        return dict(self._call("GET", "/traffic"))
+
+    def script(
+        self, rules: Sequence[Mapping[str, Any]], *, append: bool = False
+    ) -> list[dict[str, Any]]:
+        """Installs a fault script in place of the one before (`[]`: no faults), or adds to it."""
+        body = {"rules": [dict(rule) for rule in rules], "append": append}
+        return list(self._call("POST", "/faults", body=body)["rules"])
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The rules, each with how many requests it `matched` and how often it `fired`."""
+        return list(self._call("GET", "/faults")["rules"])
+
+    def limit(self, vendor: str, per_second: int | None) -> None:
+        """Refuses what exceeds so many requests a second; None: no limit."""
+        self._call("POST", "/limits", body={"vendor": vendor, "per_second": per_second})
+
+    def dashboard(self, vendor: str, action: str, **arguments: Any) -> dict[str, Any]:
+        """What a person would do in the vendor's web pages."""
+        return dict(self._call("POST", f"/{vendor}/dashboard/{action}", body=arguments))
+
+    def reset(self) -> None:
+        """Forgets rows, effects, requests, faults and limits."""
+        self._call("DELETE", "")
+
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+        """Raises TimeoutError if it does not answer in time."""
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                self.health()
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f"no sandbox answers at {self.url}")
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _call(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None
+    ) -> Any:
+        params = {name: value for name, value in (query or {}).items() if value is not None}
+        answer = self._http.request(method, f"{self.url}/_sandbox{path}", params=params, json=body)
+        if answer.status_code == 400:
+            raise ValueError(answer.json()["error"])
+        return answer.raise_for_status().json()
+
+
+@contextlib.contextmanager
+def running(*, port: int = 0, seed: int = 1, state: Path | None = None) -> Iterator[Sandbox]:
+    """A sandbox in its own process, ready, on a free port unless told otherwise. It ends with
+    this block, or with this process however that dies."""
+    command = [sys.executable, "-m", "sandbox", "--port", str(port), "--seed", str(seed)]
+    if state is not None:
+        command += ["--state", str(state)]
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [*command, "--until-eof"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield from _connected(process)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _connected(process: "subprocess.Popen[str]") -> Iterator[Sandbox]:
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    if not said.startswith("sandbox: "):
+        raise RuntimeError(f"the sandbox did not start: exit status {process.wait()}")
+    sandbox = Sandbox(said.removeprefix("sandbox: ").strip())
+    try:
+        sandbox.wait_until_ready()
+        yield sandbox
+    finally:
+        sandbox.close()

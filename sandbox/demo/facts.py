@@ -1,0 +1,42 @@
+"""What is known at the end? What was asked for, beside what the ledger and the vendors tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.demo.ledger import Job, Mail
+from sandbox.demo.orders import Order
+from sandbox.demo.vendors import Effect, Flower
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An order that was placed, by which door, and the id of the job that this door named."""
+
+    order: Order
+    door: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the demo found when everything had ended."""
+
+    asked: Sequence[Asked]
+    rolled_back: str
+    """The job of a transaction that was rolled back."""
+    killed: str
+    """The job whose worker was killed in mid-call."""
+    newsletter: str
+    """The bulk job."""
+    jobs: Mapping[str, Job]
+    mails: Sequence[Mail]
+    effects: Sequence[Effect]
+    folder: Mapping[str, str]
+    bucket: Mapping[str, str]
+    breaker: Mapping[str, Sequence[Mapping[str, str]]]
+    """By vendor, each change of its breaker: `at` and `state`, oldest first."""
+    faults: Sequence[Mapping[str, Any]]
+    flower: Flower

@@ -1,0 +1,109 @@
+"""What does the shop of the demo want done? Charges, refunds, mails, a folder to be copied."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KINDS = ("charge", "refund", "send_email", "bulk_email", "bulk_email_part", "sync_objects")
+DECLINED = {7: "pm_card_chargeDeclined", 15: "pm_card_chargeDeclinedInsufficientFunds"}
+CODES = {7: "card_declined", 15: "insufficient_funds"}
+CHARGES = 20
+USERS = 8
+RECIPIENTS, INVALID, DUPLICATE = 2500, 20, 30
+FILES = 300
+BUCKET = "ferryman-demo"
+PREFIX = "exports"
+SUCCEEDED, UNKNOWN = "succeeded", "unknown"
+
+
+@dataclass(frozen=True)
+class Order:
+    """One job to be made. `outcome`: succeeded, unknown, or the code that it has to fail with."""
+
+    kind: str
+    args: dict[str, Any]
+    key: str | None = None
+    outcome: str = SUCCEEDED
+
+
+def charge(number: int) -> Order:
+    """Order number so and so of the shop. Its number goes along as metadata, by which the fault
+    script finds it."""
+    args = {
+        "customer": f"user-{number % USERS}",
+        "amount": 1000 + 50 * number,
+        "currency": "usd",
+        "payment_method": DECLINED.get(number, "pm_card_visa"),
+        "metadata": {"order": name(number)},
+    }
+    return Order("charge", args, name(number), CODES.get(number, SUCCEEDED))
+
+
+def name(number: int) -> str:
+    return f"order-{number:02d}"
+
+
+def refunds(charges: Mapping[str | None, str]) -> list[Order]:
+    """Whole and in part; the last one is larger than its charge. `charges`: jobs by their keys."""
+    whole = [_refund(charges, 1), _refund(charges, 4)]
+    parts = [_refund(charges, 2, 500), _refund(charges, 3, 400), _refund(charges, 3, 450)]
+    return [*whole, *parts, _refund(charges, 5, 999_999, outcome="amount_exceeds_rest")]
+
+
+def _refund(
+    charges: Mapping[str | None, str],
+    number: int,
+    amount: int | None = None,
+    outcome: str = SUCCEEDED,
+) -> Order:
+    given = {"charge": charges[name(number)], "amount": amount}
+    args = {argument: value for argument, value in given.items() if value is not None}
+    return Order("refund", args, f"refund-{name(number)}-{amount or 'whole'}", outcome)
+
+
+def receipt(number: int, outcome: str = SUCCEEDED) -> Order:
+    """A single mail."""
+    args = {
+        "to": f"user-{number}@example.com",
+        "subject": "Receipt of {{ order }}",
+        "text": "Thank you for {{ order }}.\n",
+        "data": {"order": name(number)},
+    }
+    return Order("send_email", args, f"receipt-{number:02d}", outcome)
+
+
+def sync(source: Path, key: str) -> Order:
+    where = {"source": f"file://{source}", "destination": f"s3://{BUCKET}/{PREFIX}"}
+    return Order("sync_objects", where, key)
+
+
+def write_people(path: Path) -> None:
+    """2,500 recipients as CSV; some are no addresses, and some stand there twice."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["to", "name"])
+        table.writerows(_people())
+
+
+def _people() -> Iterator[tuple[str, str]]:
+    good = RECIPIENTS - INVALID - DUPLICATE
+    for number in range(good):
+        yield f"reader-{number}@example.com", f"Reader {number}"
+    for number in range(INVALID):
+        yield f"reader-{number}.example.com", f"No address {number}"
+    for number in range(DUPLICATE):
+        yield f"Reader-{number}@example.com", f"Reader {number}"
+
+
+def write_files(source: Path) -> None:
+    """300 files in folders, of up to 32 KiB; the same bytes in every run."""
+    chance = random.Random(1)
+    for number in range(FILES):
+        path = source / f"{number % 12 + 1:02d}" / f"invoice {number}.pdf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(chance.randbytes(chance.randrange(32_768)))

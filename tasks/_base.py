@@ -1,0 +1,117 @@
+"""A kind of job: what it does in one attempt. Plain async code that knows no queue.
+
+A file in this folder that does not begin with `_` holds one subclass of `Job`, found by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import ModuleType
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import tasks
+from adapters._base import Adapter, Call
+from ferryman.policies import Policy
+from ferryman.requests import Request
+
+Row = dict[str, Any]
+Asked = TypeVar("Asked", bound=Request)
+
+
+class Transactions(Protocol):
+    """The ledger as a job sees it: short transactions of its own, never open during a call."""
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+
+class Refusal(Exception):
+    """The job cannot be done, by what the ledger knows; nothing was sent. `code` is neutral."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[Refusal], tuple[str, str]]:
+        # Celery tries to pickle what a task raises, and else takes it for an unexpected error.
+        return type(self), (self.code, self.message)
+
+
+class Wait(Exception):
+    """The job must wait for something else; no attempt is used."""
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Done:
+    """The effect is proven. `result` is what the client sees; `writes` are rows by table, which
+    are committed together with the job's end."""
+
+    result: Row
+    writes: dict[str, list[Row]] = field(default_factory=dict)
+
+
+@dataclass
+class Attempt(Generic[Asked]):
+    """One execution of a job, as the job's own code sees it."""
+
+    id: UUID
+    vendor: str
+    args: Asked
+    batch_id: UUID | None
+    adapter: Adapter
+    call: Call
+    ledger: Transactions
+    policy: Policy
+
+
+class Job(ABC, Generic[Asked]):
+    """One kind of job."""
+
+    request: ClassVar[type[Request]]
+    deadline_seconds: ClassVar[float] = 120.0
+    """After so long an attempt is ended, whatever it waits for."""
+
+    @abstractmethod
+    async def run(self, attempt: Attempt[Asked]) -> Done:
+        """Cause the effect once. Raises a VendorError, a Refusal or a Wait."""
+
+    def refused(self, id: UUID) -> dict[str, list[Row]]:
+        """Rows to write when the job ends without effect (what it had reserved is given back)."""
+        return {}
+
+    def in_doubt(self, id: UUID) -> dict[str, list[Row]]:
+        """Rows to write when the job becomes `unknown`."""
+        return {}
+
+
+def jobs() -> Iterator[Job[Any]]:
+    """Every kind of job, one a file of this folder."""
+    for found in pkgutil.iter_modules(tasks.__path__):
+        if not found.name.startswith("_"):
+            module = importlib.import_module(f"tasks.{found.name}")
+            yield from (made() for _, made in inspect.getmembers(module, _is_job_of(module)))
+
+
+def _is_job_of(module: ModuleType) -> Callable[[object], bool]:
+    return lambda found: (
+        isinstance(found, type) and issubclass(found, Job) and found.__module__ == module.__name__
+    )
+
+
+def timestamp(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,119 @@
+"""Real servers for the tests: embedded ones, or those of FERRYMAN_DATABASE_URL and
+FERRYMAN_BROKER_URL. Each test that needs a ledger gets a database of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import redis
+
+from models.migrate import migrate
+from sandbox.client import Sandbox, running
+from tests.harness import Harness
+from worker.supervisor.servers import embedded
+
+# Before anything reads them: no test may use what the developer's own shell has set.
+GIVEN = {
+    name: os.environ.pop(name, None) for name in ("FERRYMAN_DATABASE_URL", "FERRYMAN_BROKER_URL")
+}
+for name in [name for name in os.environ if name.startswith("FERRYMAN_")]:
+    if name != "FERRYMAN_CONTRACTS":
+        del os.environ[name]
+
+TEMPLATE = "ferryman_test_template"
+BROKER_DATABASES = 16
+
+
+@dataclass(frozen=True)
+class Servers:
+    database: str
+    broker: str
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """PostgreSQL and Valkey for the whole run."""
+    database, broker = GIVEN.values()
+    if database and broker:
+        yield Servers(database, broker)
+        return
+    with embedded(tmp_path_factory.mktemp("servers")) as urls:
+        yield Servers(database or urls.database, broker or urls.broker)
+
+
+def at(url: str, path: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
+
+
+@pytest.fixture(scope="session")
+def _template(servers: Servers) -> Iterator[str]:
+    """A migrated database that others are copied from."""
+    with psycopg.connect(servers.database, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        migrate(at(servers.database, TEMPLATE))
+        yield TEMPLATE
+        connection.execute(f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
+
+
+_numbers = itertools.count()
+
+
+def _database(servers: Servers, template: str) -> Iterator[str]:
+    name = f"ferryman_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(servers.database, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        yield at(servers.database, name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def database_url(servers: Servers, _template: str) -> Iterator[str]:
+    """A migrated ledger that the tests of the run share."""
+    yield from _database(servers, _template)
+
+
+@pytest.fixture
+def ledger_url(servers: Servers, _template: str) -> Iterator[str]:
+    """A migrated ledger of this test's own, empty."""
+    yield from _database(servers, _template)
+
+
+@pytest.fixture
+def broker_url(servers: Servers) -> Iterator[str]:
+    """An empty broker of this test's own."""
+    url = at(servers.broker, str(next(_numbers) % BROKER_DATABASES))
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator[Sandbox]:
+    with running() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(_sandbox: Sandbox) -> Sandbox:
+    """The fake vendors, without effects and faults."""
+    _sandbox.reset()
+    return _sandbox
+
+
+@pytest.fixture
+def harness(
+    ledger_url: str, broker_url: str, sandbox: Sandbox, tmp_path: Path
+) -> Iterator[Harness]:
+    """Workers and APIs in their own processes on real servers."""
+    with Harness(ledger_url, broker_url, sandbox, tmp_path) as made:
+        yield made

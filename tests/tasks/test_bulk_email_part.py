@@ -1,0 +1,158 @@
+"""One request of a batch: whatever becomes of it, the counts sum up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from adapters._base import Response
+from models import mail, workers
+from tests.tasks.driver import Driver
+from tests.tasks.mails import PLAIN, REFUSED, Script, batch, many, parts
+
+
+async def test_the_mails_of_a_batch_say_to_each_his_own(driver: Driver) -> None:
+    args = many(2, data={"name": "friend", "shop": "A & B"}, text="{{ name }} at {{ shop }}")
+    args["recipients"][1] = {"to": "grace@example.com"}
+    bulk_id = await driver.enqueue("bulk_email", args)
+    await driver.run(bulk_id)
+    (child,) = await parts(driver, bulk_id)
+    await driver.run(child["id"])
+
+    ((request, _),) = driver.vendor.requests
+    sent = json.loads(request.body)
+    texts = []
+    for one in sent["personalizations"]:
+        text = sent["content"][0]["value"]
+        for tag, value in one["substitutions"].items():
+            text = text.replace(tag, value)
+        texts.append((one["to"][0]["email"], one["subject"], text))
+    assert texts == [
+        ("user0@example.com", "Hello N0", "N0 at A & B"),
+        ("grace@example.com", "Hello friend", "friend at A & B"),
+    ]
+    rows = await driver.rows(
+        "SELECT id, recipient FROM ferryman.emails WHERE batch_id = :id", id=bulk_id
+    )
+    ids = {row["recipient"]: str(row["id"]) for row in rows}
+    for one in sent["personalizations"]:
+        named = {"job": str(child["id"]), "email": ids[one["to"][0]["email"]]}
+        assert one["custom_args"] == named
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(REFUSED, "failed"), (Response(500, {}, b""), "unknown")]
+)
+async def test_a_part_that_does_not_arrive_moves_its_recipients_alone(
+    driver: Driver, script: Script, answer: Response, status: str
+) -> None:
+    bulk_id = await driver.enqueue("bulk_email", many(1500))
+    await driver.run(bulk_id)
+    first, second = await parts(driver, bulk_id)
+    script.next = [answer]
+
+    job = await driver.run(first["id"])
+
+    assert job["status"] == status
+    assert await batch(driver, bulk_id) == {
+        "status": "running",
+        "total": 1500,
+        status: 1000,
+        "waiting": 500,
+    }
+    await driver.run(second["id"])
+    assert await batch(driver, bulk_id) == {
+        "status": "done",
+        "total": 1500,
+        status: 1000,
+        "sent": 500,
+    }
+    reasons = await driver.rows(
+        "SELECT DISTINCT reason FROM ferryman.emails WHERE job_id = :id", id=first["id"]
+    )
+    assert reasons == [{"reason": job["error"]["message"]}]
+
+
+async def test_a_throttled_part_is_sent_once(driver: Driver, script: Script) -> None:
+    bulk_id = await driver.enqueue("bulk_email", many(10))
+    await driver.run(bulk_id)
+    (child,) = await parts(driver, bulk_id)
+    script.next = [Response(429, {}, b"")]
+    assert (await driver.run(child["id"]))["status"] == "waiting"
+    await batch(driver, bulk_id)
+    await driver.rows("UPDATE ferryman.vendor_states SET cooldown_until = NULL")
+    driver.runtime.breakers._seen_at = float("-inf")
+
+    assert (await driver.run(child["id"]))["status"] == "succeeded"
+    assert await batch(driver, bulk_id) == {"status": "done", "total": 10, "sent": 10}
+
+
+async def test_a_part_whose_worker_died_after_sending_is_unknown(driver: Driver) -> None:
+    bulk_id = await driver.enqueue("bulk_email", many(10))
+    await driver.run(bulk_id)
+    (child,) = await parts(driver, bulk_id)
+    execution = await driver.claim(child["id"])
+    # It is sent, but its end is never written.
+    await execution._run()
+    assert await batch(driver, bulk_id) == {"status": "running", "total": 10, "sending": 10}
+    await driver.rows("UPDATE ferryman.workers SET lease_until = '-infinity'")
+
+    async with driver.ledger.transaction() as connection:
+        rescued = await workers.rescue(connection, max_crashes=3, overdue_seconds=30)
+        (fate,) = [job for job in rescued if job["id"] == child["id"]]
+        assert fate["status"] == "unknown"
+        await mail.write_emails(
+            connection, [{"job_id": str(child["id"]), "status": fate["status"]}]
+        )
+
+    assert await batch(driver, bulk_id) == {"status": "done", "total": 10, "unknown": 10}
+
+
+async def test_several_jobs_end_in_one_statement(driver: Driver) -> None:
+    """As a group commit ends them: parts of one batch, its bulk job, and a single mail."""
+    bulk_id = await driver.enqueue("bulk_email", many(2500))
+    await driver.run(bulk_id)
+    single = await driver.enqueue("send_email", PLAIN)
+    first, second, third = (child["id"] for child in await parts(driver, bulk_id))
+    async with driver.ledger.transaction() as connection:
+        await mail.sending_part(connection, first)
+        await mail.write_emails(
+            connection,
+            [
+                {"job_id": str(bulk_id), "status": "failed"},
+                {"job_id": str(first), "status": "sent", "vendor_reference": "m"},
+                {"job_id": str(second), "status": "failed"},
+                {"job_id": str(single), "status": "failed"},
+            ],
+        )
+    assert await batch(driver, bulk_id) == {
+        "status": "running",
+        "total": 2500,
+        "sent": 1000,
+        "failed": 1000,
+        "waiting": 500,
+    }
+    async with driver.ledger.transaction() as connection:
+        await mail.write_emails(connection, [{"job_id": str(third), "status": "unknown"}])
+        # Once more changes nothing: a sent mail stays sent.
+        await mail.write_emails(connection, [{"job_id": str(first), "status": "failed"}])
+    assert await batch(driver, bulk_id) == {
+        "status": "done",
+        "total": 2500,
+        "sent": 1000,
+        "failed": 1000,
+        "unknown": 500,
+    }
+
+
+async def test_the_ledger_takes_no_counts_that_do_not_sum_up(driver: Driver) -> None:
+    bulk_id = await driver.enqueue("bulk_email", many(3))
+    with pytest.raises(DBAPIError, match="batches_counts_check"):
+        await driver.rows("UPDATE ferryman.batches SET sent = 1 WHERE id = :id", id=bulk_id)
+
+
+async def test_no_door_takes_the_parts_of_a_bulk(driver: Driver) -> None:
+    with pytest.raises(DBAPIError, match="no kind of job"):
+        await driver.enqueue("bulk_email_part", {"batch": "x", "part": 1})

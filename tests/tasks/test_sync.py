@@ -1,0 +1,688 @@
+"""`sync_objects`: what is copied, kept, refused and deleted, and what is on record of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+
+from adapters._base import Call, Misconfigured, Refused, Unavailable, VendorError
+from adapters._http import Client, HttpCall
+from adapters._storage import PART_BYTES, Content
+from adapters.s3 import Adapter
+from ferryman import requests
+from ferryman.policies import policy
+from models.ledger import Ledger
+from tasks._base import Attempt, Done, Refusal
+from tasks._folder import Folder
+from tasks._rooted import Root
+from tasks.sync_objects import NotAll, SyncObjects
+from tests import moto
+from tests.adapters.doubles import Notes
+
+BUCKET, OTHER = "ferryman-tests", "ferryman-copies"
+TREE = {
+    "a.txt": b"a",
+    "a/b.txt": b"in a folder",
+    "a/b/c/deep.json": b"{}",
+    "empty": b"",
+    ".hidden": b"seen all the same",
+    "ü & +=%20#?.bin": bytes(range(256)),
+}
+
+
+class Syncs:
+    """Runs of the job, on a real ledger and a real server."""
+
+    def __init__(self, ledger: Ledger, client: Client, server: str) -> None:
+        self.server = server
+        self.adapter: Adapter = Adapter()
+        self.journal = Notes()
+        self.s3 = moto.oracle(server)
+        self._ledger = ledger
+        self._client = client
+
+    async def __call__(
+        self, source: str | Path, destination: str | Path, id: UUID | None = None, **options: bool
+    ) -> Done:
+        """One attempt; the same id means the same job once more."""
+        numbers = policy("s3")
+        self.journal = Notes()
+        self.journal.job_id = self.id = id or uuid7()
+        ends = {"source": _address(source), "destination": _address(destination)}
+        attempt: Attempt[requests.SyncObjects] = Attempt(
+            id=self.id,
+            vendor="s3",
+            args=requests.SyncObjects(**ends, **options),
+            batch_id=None,
+            adapter=self.adapter,
+            call=HttpCall("s3", self._client, numbers, self.journal),
+            ledger=self._ledger,
+            policy=numbers,
+        )
+        return await SyncObjects().run(attempt)
+
+    async def rows(self) -> dict[str, dict[str, Any]]:
+        """What the ledger says of the last job's objects."""
+        query = text("SELECT * FROM ferryman.objects WHERE job_id = :id")
+        async with self._ledger.transaction() as connection:
+            found = await connection.execute(query, {"id": self.id})
+            return {row["key"]: dict(row) for row in found.mappings()}
+
+    async def told(self, column: str = "outcome") -> dict[str, str]:
+        return {key: row[column] for key, row in (await self.rows()).items()}
+
+    def methods(self, method: str) -> int:
+        return sum(seen["method"] == method for seen in self.journal.interactions)
+
+    def put(self, key: str, data: bytes, bucket: str = BUCKET, **more: Any) -> None:
+        self.s3.put_object(Bucket=bucket, Key=key, Body=data, **more)
+
+    def holds(self, bucket: str = BUCKET) -> dict[str, bytes]:
+        return moto.holds(self.server, bucket)
+
+
+def _address(place: str | Path) -> str:
+    return f"file://{place}" if isinstance(place, Path) else place
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with moto.running_moto() as url:
+        yield url
+
+
+@pytest.fixture
+async def sync(
+    server: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Syncs]:
+    for name, value in {**moto.ENVIRONMENT, "S3_BASE_URL": server}.items():
+        monkeypatch.setenv(name, value)
+    moto.reset(server)
+    ledger = Ledger(database_url, max_wait_seconds=60)
+    client = Client(policy("s3"))
+    made = Syncs(ledger, client, server)
+    for bucket in (BUCKET, OTHER):
+        made.s3.create_bucket(Bucket=bucket)
+    yield made
+    await client.close()
+    await ledger.dispose()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return plant(tmp_path / "source", TREE)
+
+
+def plant(root: Path, tree: dict[str, bytes]) -> Path:
+    for key, data in tree.items():
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file, by its path below the root."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def under(prefix: str, found: dict[str, bytes]) -> dict[str, bytes]:
+    return {f"{prefix}/{key}": data for key, data in found.items()}
+
+
+# --- each direction
+
+
+async def test_a_folder_arrives_in_the_bucket(sync: Syncs, source: Path) -> None:
+    done = await sync(source, f"s3://{BUCKET}/exports/daily")
+
+    assert sync.holds() == under("exports/daily", TREE)
+    assert done.result == {
+        "id": str(sync.id),
+        "vendor": "s3",
+        "copied": 6,
+        "kept": 0,
+        "deleted": 0,
+        "refused": 0,
+        "failed": 0,
+        "bytes": sum(map(len, TREE.values())),
+        "dry_run": False,
+    }
+    found = sync.s3.head_object(Bucket=BUCKET, Key="exports/daily/a/b/c/deep.json")
+    assert found["ContentType"] == "application/json"
+
+
+async def test_each_object_is_on_record(sync: Syncs, source: Path) -> None:
+    await sync(source, f"s3://{BUCKET}/p")
+
+    rows = await sync.rows()
+    assert set(rows) == set(under("p", TREE))
+    row = rows["p/a/b.txt"]
+    found = sync.s3.head_object(Bucket=BUCKET, Key="p/a/b.txt")
+    assert (row["bucket"], row["action"], row["outcome"]) == (BUCKET, "copy", "done")
+    assert row["size"] == 11
+    assert row["etag"] == found["ETag"].strip('"')
+    assert row["checksum"] == found["Metadata"]["ferryman-sha256"]
+    assert row["last_modified"].timestamp() == pytest.approx(
+        (source / "a/b.txt").stat().st_mtime, abs=1e-3
+    )
+
+
+async def test_the_steps_are_marked_and_every_exchange_is_kept(sync: Syncs, source: Path) -> None:
+    await sync(source, f"s3://{BUCKET}/p")
+
+    ((step, key, repeat, _),) = sync.journal.left
+    assert (step, key, repeat) == ("sync", str(sync.id), "natural")
+    assert sync.journal.answers == ["sync"]
+    assert sync.methods("PUT") == len(TREE)
+    assert {seen["status_code"] for seen in sync.journal.interactions} == {200}
+
+
+async def test_a_bucket_arrives_in_a_folder(sync: Syncs, tmp_path: Path) -> None:
+    for key, data in {**under("exports", TREE), "exports2/other": b"no"}.items():
+        sync.put(key, data)
+    sync.put("exports/folder/", b"")
+
+    done = await sync(f"s3://{BUCKET}/exports", tmp_path / "new" / "target")
+
+    assert tree(tmp_path / "new" / "target") == TREE
+    assert done.result["copied"] == len(TREE)
+    assert (await sync.rows())["exports/a.txt"]["bucket"] == BUCKET
+
+
+async def test_a_bucket_arrives_in_another_with_what_belongs_to_the_objects(
+    sync: Syncs,
+) -> None:
+    kept = {"ContentType": "text/css", "CacheControl": "no-cache", "Metadata": {"owner": "me"}}
+    sync.put("from/style.css", b"p {}", **kept)
+
+    await sync(f"s3://{BUCKET}/from", f"s3://{OTHER}/to")
+
+    found = sync.s3.get_object(Bucket=OTHER, Key="to/style.css")
+    assert found["Body"].read() == b"p {}"
+    assert (found["ContentType"], found["CacheControl"]) == ("text/css", "no-cache")
+    assert found["Metadata"]["owner"] == "me"
+
+
+async def test_a_large_object_goes_there_and_back(sync: Syncs, tmp_path: Path) -> None:
+    data = os.urandom(PART_BYTES) + b"and a little more"
+    plant(tmp_path / "source", {"large": data})
+
+    await sync(tmp_path / "source", f"s3://{BUCKET}")
+    assert sync.holds() == {"large": data}
+    assert sync.s3.head_object(Bucket=BUCKET, Key="large")["ETag"].endswith('-2"')
+    await sync(f"s3://{BUCKET}", f"s3://{OTHER}/copy")
+    await sync(f"s3://{OTHER}/copy", tmp_path / "back")
+    assert tree(tmp_path / "back") == {"large": data}
+
+    for ends in (
+        (tmp_path / "source", f"s3://{BUCKET}"),
+        (f"s3://{BUCKET}", f"s3://{OTHER}/copy"),
+        (f"s3://{OTHER}/copy", tmp_path / "back"),
+    ):
+        done = await sync(*ends)
+        assert (done.result["kept"], done.result["copied"]) == (1, 0)
+
+
+# --- only what changed
+
+
+async def test_what_is_the_same_is_kept_and_not_sent_again(
+    sync: Syncs, source: Path, tmp_path: Path
+) -> None:
+    ends = [
+        (source, f"s3://{BUCKET}/p"),
+        (f"s3://{BUCKET}/p", f"s3://{OTHER}"),
+        (f"s3://{OTHER}", tmp_path / "target"),
+    ]
+    for pair in ends:
+        await sync(*pair)
+    for pair in ends:
+        done = await sync(*pair)
+        assert (done.result["kept"], done.result["copied"], done.result["bytes"]) == (6, 0, 0)
+        assert set((await sync.told("action")).values()) == {"keep"}
+        assert sync.methods("PUT") == 0
+
+
+async def test_other_content_of_the_same_size_and_time_is_copied(
+    sync: Syncs, source: Path, tmp_path: Path
+) -> None:
+    await sync(source, f"s3://{BUCKET}")
+    await sync(f"s3://{BUCKET}", f"s3://{OTHER}")
+    await sync(f"s3://{OTHER}", tmp_path / "target")
+    times = (source / "a/b.txt").stat()
+    (source / "a/b.txt").write_bytes(b"not the sam")
+    os.utime(source / "a/b.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    for pair in (
+        (source, f"s3://{BUCKET}"),
+        (f"s3://{BUCKET}", f"s3://{OTHER}"),
+        (f"s3://{OTHER}", tmp_path / "target"),
+    ):
+        done = await sync(*pair)
+        assert (done.result["copied"], done.result["kept"]) == (1, 5)
+    assert tree(tmp_path / "target") == {**TREE, "a/b.txt": b"not the sam"}
+
+
+async def test_a_new_time_alone_is_no_change(sync: Syncs, source: Path) -> None:
+    await sync(source, f"s3://{BUCKET}")
+    os.utime(source / "a.txt", (1, 1))
+
+    assert (await sync(source, f"s3://{BUCKET}")).result["kept"] == len(TREE)
+
+
+async def test_what_others_stored_is_known_by_its_md5_or_copied_once(
+    sync: Syncs, source: Path
+) -> None:
+    sync.put("a.txt", TREE["a.txt"])
+    upload = sync.s3.create_multipart_upload(Bucket=BUCKET, Key="a/b.txt")
+    ids = {"Bucket": BUCKET, "Key": "a/b.txt", "UploadId": upload["UploadId"]}
+    part = sync.s3.upload_part(**ids, PartNumber=1, Body=TREE["a/b.txt"])
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    sync.s3.complete_multipart_upload(**ids, MultipartUpload=parts)
+
+    await sync(source, f"s3://{BUCKET}")
+    actions = await sync.told("action")
+    assert (actions["a.txt"], actions["a/b.txt"]) == ("keep", "copy")
+
+    assert (await sync(source, f"s3://{BUCKET}")).result["kept"] == len(TREE)
+
+
+# --- what may not be
+
+
+HOSTILE = ["/abs", "p/../../out", "..", "p/./dot", "p//empty", "back\\slash", "tab\there"]
+
+
+async def test_hostile_keys_are_refused_and_the_others_copied(sync: Syncs, tmp_path: Path) -> None:
+    for key in [*HOSTILE, "good/one"]:
+        sync.put(key, b"x")
+
+    with pytest.raises(NotAll) as raised:
+        await sync(f"s3://{BUCKET}", tmp_path / "inner" / "target")
+
+    assert tree(tmp_path) == {"inner/target/good/one": b"x"}
+    error = raised.value.as_error()
+    assert error["code"] == "keys_refused"
+    assert {one["key"] for one in error["objects"]} == {
+        *HOSTILE[:-1],
+        "tab%09here",
+    }
+    assert all(one["reason"] for one in error["objects"])
+    assert all(key not in raised.value.message for key in HOSTILE)
+    assert set((await sync.told()).values()) == {"refused", "done"}
+
+
+async def test_links_out_of_the_source_are_refused(sync: Syncs, source: Path) -> None:
+    outside = plant(source.parent / "outside", {"secret": b"s"})
+    (source / "out").symlink_to(outside / "secret")
+    (source / "folder").symlink_to(outside)
+    (source / "broken").symlink_to("nowhere")
+    (source / "inside").symlink_to("a/b.txt")
+    os.mkfifo(source / "pipe")
+
+    with pytest.raises(NotAll):
+        await sync(source, f"s3://{BUCKET}")
+
+    assert sync.holds() == {**TREE, "inside": TREE["a/b.txt"]}
+    told = await sync.told()
+    assert {key for key in told if told[key] == "refused"} == {"out", "folder", "broken", "pipe"}
+
+
+async def test_links_at_the_target_lead_nowhere(sync: Syncs, tmp_path: Path) -> None:
+    outside = plant(tmp_path / "outside", {"file": b"old"})
+    target = plant(tmp_path / "target", {"here": b"x"})
+    (target / "folder").symlink_to(outside)
+    (target / "link").symlink_to(outside / "file")
+    for key in ("folder/file", "folder/new", "link", "here/below", "good"):
+        sync.put(key, b"new")
+
+    with pytest.raises(NotAll):
+        await sync(f"s3://{BUCKET}", target)
+
+    assert tree(outside) == {"file": b"old"}
+    assert (target / "good").read_bytes() == b"new"
+    told = await sync.told()
+    assert {key for key in told if told[key] == "done"} == {"good"}
+    assert set(told.values()) == {"done", "refused"}
+
+
+async def test_a_link_put_in_the_way_later_is_not_followed(
+    sync: Syncs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = plant(tmp_path / "outside", {"file": b"secret"})
+    source = plant(tmp_path / "source", {"folder/file": b"public"})
+    before: Callable[..., Any] = Folder.read
+
+    async def swapped(self: Folder, entry: Any) -> Content:
+        (source / "folder").rename(source / "moved")
+        (source / "folder").symlink_to(outside)
+        content: Content = await before(self, entry)
+        return content
+
+    monkeypatch.setattr(Folder, "read", swapped)
+    with pytest.raises(NotAll):
+        await sync(source, f"s3://{BUCKET}")
+    assert sync.holds() == {}
+
+
+async def test_a_name_that_is_not_utf8_is_refused(sync: Syncs, source: Path) -> None:
+    plant(source, {os.fsdecode(b"caf\xe9"): b"x"})
+
+    with pytest.raises(NotAll):
+        await sync(source, f"s3://{BUCKET}")
+    assert sync.holds() == TREE
+    assert (await sync.told())["caf\\xe9"] == "refused"
+
+
+async def test_a_missing_source_is_told_before_anything_is_sent(
+    sync: Syncs, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal, match="source") as raised:
+        await sync(tmp_path / "nowhere", f"s3://{BUCKET}")
+
+    assert raised.value.code == "source_missing"
+    assert (sync.journal.left, sync.journal.interactions) == ([], [])
+
+
+async def test_a_missing_bucket_is_told_by_its_side(sync: Syncs, source: Path) -> None:
+    with pytest.raises(Refused, match="destination") as raised:
+        await sync(source, "s3://no-such-bucket/p")
+    assert raised.value.code == "bucket_not_found"
+    with pytest.raises(Refused, match="source"):
+        await sync("s3://no-such-bucket", source)
+
+
+async def test_a_cloud_that_the_vendor_is_not_is_refused(sync: Syncs, source: Path) -> None:
+    with pytest.raises(Refusal, match="destination") as raised:
+        await sync(source, f"gs://{BUCKET}")
+    assert raised.value.code == "not_supported"
+
+
+# --- dry runs and deletes
+
+
+async def test_a_dry_run_plans_and_writes_nothing(
+    sync: Syncs, source: Path, tmp_path: Path
+) -> None:
+    for key in ("a.txt", "empty", "old"):
+        sync.put(key, b"a" if key == "a.txt" else b"other")
+
+    done = await sync(source, f"s3://{BUCKET}", dry_run=True, delete=True)
+
+    counts = {name: done.result[name] for name in ("copied", "kept", "deleted", "dry_run")}
+    assert counts == {"copied": 5, "kept": 1, "deleted": 1, "dry_run": True}
+    assert set(sync.holds()) == {"a.txt", "empty", "old"}
+    assert sync.holds()["empty"] == b"other"
+    told = await sync.told()
+    assert (told.pop("a.txt"), set(told.values())) == ("done", {"planned"})
+    assert sync.journal.left == []
+
+    await sync(f"s3://{BUCKET}", tmp_path / "target", dry_run=True)
+    assert not (tmp_path / "target").exists()
+
+
+async def test_surplus_objects_stay_unless_told_otherwise(sync: Syncs, source: Path) -> None:
+    sync.put("old", b"x")
+
+    await sync(source, f"s3://{BUCKET}")
+
+    assert sync.holds() == {**TREE, "old": b"x"}
+    assert "old" not in await sync.told()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    return plant(tmp_path / "many", {f"{number:02}": b"x" for number in range(18)})
+
+
+async def test_surplus_objects_are_deleted_within_the_limit(sync: Syncs, many: Path) -> None:
+    await sync(many, f"s3://{BUCKET}/p")
+    for key in ("p/old", "p/older/still", "elsewhere"):
+        sync.put(key, b"x")
+
+    done = await sync(many, f"s3://{BUCKET}/p", delete=True)
+
+    assert set(sync.holds()) == {*(f"p/{number:02}" for number in range(18)), "elsewhere"}
+    assert (done.result["deleted"], done.result["kept"]) == (2, 18)
+    row = (await sync.rows())["p/old"]
+    assert (row["action"], row["outcome"], row["size"]) == ("delete", "done", 1)
+    assert [left[0] for left in sync.journal.left] == ["sync", "delete"]
+
+
+async def test_surplus_files_are_deleted_too(sync: Syncs, many: Path) -> None:
+    await sync(many, f"s3://{BUCKET}/p")
+    plant(many, {"sub/old": b"x"})
+
+    done = await sync(f"s3://{BUCKET}/p", many, delete=True)
+
+    assert done.result["deleted"] == 1
+    assert len(tree(many)) == 18
+
+
+async def test_more_than_the_limit_is_never_deleted(sync: Syncs, many: Path) -> None:
+    await sync(many, f"s3://{BUCKET}")
+    for number in range(3):
+        sync.put(f"old{number}", b"x")
+    plant(many, {"new": b"n"})
+
+    with pytest.raises(Refusal, match="delete") as raised:
+        await sync(many, f"s3://{BUCKET}", delete=True)
+
+    assert raised.value.code == "delete_limit"
+    assert len(sync.holds()) == 18 + 3 + 1
+    assert sync.methods("DELETE") == 0
+
+
+async def test_nothing_is_deleted_when_something_was_left_out(sync: Syncs, many: Path) -> None:
+    await sync(many, f"s3://{BUCKET}")
+    sync.put("link", b"what the link now stands for")
+    (many / "link").symlink_to("/etc/passwd")
+    sync.put("old", b"x")
+
+    with pytest.raises(NotAll):
+        await sync(many, f"s3://{BUCKET}", delete=True)
+    assert {"link", "old"} <= set(sync.holds())
+
+
+# --- what goes wrong on the way
+
+
+class Flaky(Adapter):
+    """Fails to store the keys in `fails`, with the error given for each."""
+
+    def __init__(self, **fails: VendorError) -> None:
+        super().__init__()
+        self.fails = fails
+        self.puts = 0
+
+    async def put(self, call: Call, bucket: str, key: str, content: Content) -> str | None:
+        self.puts += 1
+        if error := self.fails.get(key) or self.fails.get("all"):
+            raise error
+        return await super().put(call, bucket, key, content)
+
+
+async def test_the_next_run_copies_only_what_is_missing(sync: Syncs, many: Path) -> None:
+    sync.adapter = Flaky(**{"07": Unavailable("the vendor answered 503")})
+    with pytest.raises(Unavailable):
+        await sync(many, f"s3://{BUCKET}")
+    told = await sync.told()
+    assert told.pop("07") == "failed"
+    assert set(told.values()) == {"done"}
+    assert len(sync.holds()) == 17
+
+    sync.adapter = Flaky()
+    done = await sync(many, f"s3://{BUCKET}", id=sync.id)
+
+    assert sync.adapter.puts == 1
+    counts = {name: done.result[name] for name in ("copied", "kept", "failed", "bytes")}
+    assert counts == {"copied": 18, "kept": 0, "failed": 0, "bytes": 18}
+    assert set((await sync.told()).values()) == {"done"}
+
+
+async def test_what_failed_and_then_went_away_is_forgotten(sync: Syncs, many: Path) -> None:
+    sync.adapter = Flaky(**{"07": Unavailable("the vendor answered 503")})
+    with pytest.raises(Unavailable):
+        await sync(many, f"s3://{BUCKET}")
+    (many / "07").unlink()
+
+    done = await sync(many, f"s3://{BUCKET}", id=sync.id)
+
+    assert (done.result["copied"], done.result["failed"]) == (17, 0)
+    assert "07" not in await sync.told()
+
+
+async def test_a_vendor_that_fails_every_time_is_left_alone_soon(
+    sync: Syncs, tmp_path: Path
+) -> None:
+    source = plant(tmp_path / "source", {f"{number:03}": b"x" for number in range(100)})
+    sync.adapter = Flaky(all=Unavailable("the vendor answered 503"))
+
+    with pytest.raises(Unavailable):
+        await sync(source, f"s3://{BUCKET}")
+    assert sync.adapter.puts < 30
+
+
+async def test_a_wrong_setting_ends_the_run_at_once(sync: Syncs, many: Path) -> None:
+    sync.adapter = Flaky(all=Misconfigured("AWS_ACCESS_KEY_ID is not accepted"))
+
+    with pytest.raises(Misconfigured):
+        await sync(many, f"s3://{BUCKET}")
+    assert sync.adapter.puts <= policy("s3").concurrency
+    assert sync.journal.answers == ["sync"]
+
+
+async def test_an_object_refused_by_the_vendor_does_not_stop_the_others(
+    sync: Syncs, many: Path
+) -> None:
+    sync.adapter = Flaky(**{"07": Refused("the vendor answered 400", status=400)})
+
+    with pytest.raises(NotAll) as raised:
+        await sync(many, f"s3://{BUCKET}")
+    assert raised.value.as_error()["objects"] == [
+        {"key": "07", "reason": "the vendor answered 400"}
+    ]
+    assert raised.value.code == "objects_failed"
+    assert len(sync.holds()) == 17
+
+
+class Growing:
+    """A file to which something is added whenever a part of it is read."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> Growing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._file.read(size)
+        with self._path.open("ab") as end:
+            end.write(b"+")
+        return data
+
+
+@pytest.mark.parametrize("size", [10, PART_BYTES + 10])
+async def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_run(
+    sync: Syncs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    source = plant(tmp_path / "source", {"log": b"x" * size, "calm": b"y"})
+    before: Callable[..., Any] = Root.open
+
+    def growing(self: Root, path: str) -> Any:
+        file = before(self, path)
+        return Growing(file, source / path) if path == "log" else file
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Root, "open", growing)
+        with pytest.raises(Unavailable) as raised:
+            await sync(source, f"s3://{BUCKET}")
+
+    assert raised.value.code == "source_changed"
+    assert sync.holds() == {"calm": b"y"}
+    assert (await sync.told())["log"] == "failed"
+
+    done = await sync(source, f"s3://{BUCKET}", id=sync.id)
+    assert done.result["copied"] == 2
+    assert sync.holds() == tree(source)
+
+
+async def test_content_that_is_not_the_announced_one_never_takes_its_place(
+    sync: Syncs, tmp_path: Path
+) -> None:
+    sync.put("good", b"x")
+    sync.put("bad", b"x", Metadata={"ferryman-sha256": "ab" * 32})
+
+    with pytest.raises(Unavailable) as raised:
+        await sync(f"s3://{BUCKET}", tmp_path / "target")
+    assert raised.value.code == "checksum_mismatch"
+    assert tree(tmp_path / "target") == {"good": b"x"}
+
+
+async def test_a_copy_that_was_not_yet_on_record_when_the_worker_died_counts(
+    sync: Syncs, many: Path
+) -> None:
+    sync.adapter = Flaky(**{"17": Unavailable("the vendor answered 503")})
+    with pytest.raises(Unavailable):
+        await sync(many, f"s3://{BUCKET}")
+    sync.put("17", b"x")
+
+    done = await sync(many, f"s3://{BUCKET}", id=sync.id)
+
+    assert (done.result["copied"], done.result["kept"]) == (18, 0)
+
+
+async def test_only_this_jobs_own_leftovers_are_cleared(sync: Syncs, tmp_path: Path) -> None:
+    ours, other = uuid7(), uuid7()
+    target = tmp_path / "target"
+    left = {f"sub/.{owner.hex}.{'0' * 12}-3.ferryman": b"half" for owner in (ours, other)}
+    plant(target, left)
+    sync.put("sub/whole", b"whole")
+
+    await sync(f"s3://{BUCKET}", target, id=ours)
+
+    assert set(tree(target)) == {f"sub/.{other.hex}.{'0' * 12}-3.ferryman", "sub/whole"}
+    await sync(target, f"s3://{OTHER}")
+    assert set(sync.holds(OTHER)) == {"sub/whole"}
+
+
+# --- order
+
+
+NAMES = st.text(st.sampled_from("ab-./0ü"), min_size=1, max_size=4)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.sets(NAMES, max_size=12))
+async def test_a_folder_is_listed_as_a_bucket_would_be(
+    tmp_path_factory: pytest.TempPathFactory, names: set[str]
+) -> None:
+    root = tmp_path_factory.mktemp("walk")
+    for name in names:
+        path = root / name.strip("/.")
+        if path.parent.is_dir() or not any(p.is_file() for p in path.parents):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.is_dir():
+                path.write_bytes(b"x")
+
+    walked = [entry.key async for entry in Folder(str(root), uuid7(), target=False).entries()]
+
+    assert walked == sorted(tree(root), key=str.encode)

@@ -1,0 +1,36 @@
+"""The Celery application: `celery -A worker worker` in the checkout is `ferryman worker`."""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu.entity import Queue
+
+from ferryman.policies import policies
+from ferryman.settings import settings
+from tasks._base import jobs
+from worker.relay import RelayStep
+from worker.task import task_for
+
+
+def create() -> Celery:
+    """An application with one task a kind and one queue a vendor."""
+    made = Celery("ferryman")
+    made.config_from_object("celeryconfig")
+    made.conf.broker_url = settings().resolve_broker_url()
+    made.conf.worker_concurrency = settings().concurrency
+    made.conf.task_queues = [
+        Queue(queue(vendor), routing_key=queue(vendor))  # type: ignore[no-untyped-call]
+        for vendor in policies()
+    ]
+    for job in jobs():
+        made.register_task(task_for(job))
+    made.steps["worker"].add(RelayStep)
+    return made
+
+
+def queue(vendor: str) -> str:
+    """The name of a vendor's queue, a plain list in Redis."""
+    return f"ferryman.{vendor}"
+
+
+app = create()

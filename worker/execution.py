@@ -1,0 +1,165 @@
+"""One attempt of one job: the list of its steps, and what follows from each outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from uuid_utils.compat import uuid7
+
+from adapters._base import Unknown, adapter
+from adapters._http import HttpCall
+from ferryman import requests
+from ferryman.policies import Policy, policy
+from models.walk import Claim, Claimed, Close, Park
+from tasks._base import Attempt, Done, Job
+from worker.breaker import Parked, Permit
+from worker.journal import Journal
+from worker.runtime import Runtime
+from worker.verdict import Expired, Facts, HandedBack, LeaseLost, Verdict, verdict
+
+log = structlog.get_logger()
+
+
+class Execution:
+    """An attempt that holds its job: `perform()`, then `end()` if that raised."""
+
+    def __init__(self, runtime: Runtime, job: Job[Any], claimed: Claimed, permit: Permit) -> None:
+        self.claimed = claimed
+        self._runtime = runtime
+        self._job = job
+        self._permit = permit
+        self._policy: Policy = policy(claimed.vendor)
+        self._journal = Journal(claimed, runtime.ledger, runtime.heartbeat.lease, self._policy)
+        self._started = time.monotonic()
+
+    @classmethod
+    async def begin(
+        cls, runtime: Runtime, job: Job[Any], id: UUID, vendor: str
+    ) -> Execution | None:
+        """Admit, then claim. None: parked, or not ours to run."""
+        try:
+            permit = await runtime.breakers.admit(vendor)
+        except Parked as parked:
+            await runtime.ledger.park(Park(id, parked.reason, parked.seconds))
+            return None
+        claimed = await runtime.ledger.claim(
+            Claim(id, uuid7(), runtime.heartbeat.lease.worker, job.deadline_seconds)
+        )
+        if claimed is None or claimed.kind != job.request.kind:
+            await runtime.breakers[vendor].release(permit)
+            return None
+        return cls(runtime, job, claimed, permit)
+
+    async def perform(self) -> None:
+        """Run the job's own code and close the attempt with its success. Raises what it raised."""
+        try:
+            async with asyncio.timeout(self._job.deadline_seconds):
+                done = await self._run()
+        except asyncio.CancelledError:
+            raise HandedBack from None
+        await self._record(None)
+        await self._succeed(done)
+
+    async def end(self, error: BaseException) -> Verdict:
+        """Close the attempt as the error demands, and tell how."""
+        await self._record(error)
+        facts = Facts(
+            attempts=self.claimed.attempts,
+            throttled_seconds=self.claimed.throttled_seconds,
+            doubts=self._journal.doubts(),
+            policy=self._policy,
+        )
+        decided = verdict(error, facts)
+        await self._close(decided, writes=self._writes_of(decided))
+        return decided
+
+    async def _run(self) -> Done:
+        if self.claimed.expired:
+            raise Expired
+        if not all(self._journal.doubts()):
+            raise Unknown("an earlier request may have had its effect", for_person=True)
+        args = requests.validate(self.claimed.kind, self.claimed.args, internal=True)
+        vendor = self.claimed.vendor
+        call = HttpCall(vendor, self._runtime.client(vendor), self._policy, self._journal)
+        return await self._job.run(
+            Attempt(
+                id=self.claimed.id,
+                vendor=vendor,
+                args=args,
+                batch_id=self.claimed.batch_id,
+                adapter=adapter(vendor),
+                call=call,
+                ledger=self._runtime.ledger,
+                policy=self._policy,
+            )
+        )
+
+    async def _succeed(self, done: Done) -> None:
+        try:
+            await self._close(
+                Verdict("succeeded", "succeeded"), result=done.result, writes=done.writes
+            )
+        except psycopg.Error:
+            # The effect is there but its rows are not: that is no proof of absence.
+            self._journal.answers.clear()
+            raise
+
+    async def _record(self, error: BaseException | None) -> None:
+        breaker = self._runtime.breakers[self.claimed.vendor]
+        if error is None or self._journal.interactions:
+            await breaker.record(self._permit, error)
+        else:
+            await breaker.release(self._permit)
+
+    async def _close(
+        self,
+        decided: Verdict,
+        *,
+        result: dict[str, Any] | None = None,
+        writes: dict[str, list[dict[str, Any]]],
+    ) -> None:
+        held = await self._runtime.ledger.close(
+            Close(
+                job_id=self.claimed.id,
+                fence=self.claimed.fence,
+                status=decided.status,
+                outcome=decided.outcome,
+                reason=decided.reason,
+                delay_seconds=decided.delay_seconds,
+                counts=decided.counts,
+                throttled=decided.throttled,
+                result=result,
+                error=decided.error if decided.status != "waiting" else None,
+                trace=decided.error,
+                answered=self._journal.answers,
+                interactions=self._journal.interactions,
+                writes=writes,
+            )
+        )
+        self._tell(decided.outcome if held else "lease_lost")
+        if not held:
+            raise LeaseLost
+
+    def _writes_of(self, decided: Verdict) -> dict[str, list[dict[str, Any]]]:
+        match decided.status:
+            case "failed":
+                return self._job.refused(self.claimed.id)
+            case "unknown":
+                return self._job.in_doubt(self.claimed.id)
+        return {}
+
+    def _tell(self, outcome: str) -> None:
+        log.info(
+            "attempt.ended",
+            job_id=str(self.claimed.id),
+            kind=self.claimed.kind,
+            vendor=self.claimed.vendor,
+            attempt=self.claimed.fence,
+            outcome=outcome,
+            duration_ms=round((time.monotonic() - self._started) * 1000),
+        )

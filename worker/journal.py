@@ -1,0 +1,120 @@
+"""What one attempt writes down of its calls: the marks before they leave, and the exchanges."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from adapters._base import Repeat, Request, Unknown
+from ferryman.policies import Policy
+from models.ledger import Ledger
+from models.walk import Claimed, Leaving, NoEffect
+from worker.heartbeat import Lease
+from worker.verdict import LeaseLost
+
+Row = dict[str, Any]
+
+
+class Journal:
+    """The ledger as the transport of one attempt sees it (`adapters._http.Journal`)."""
+
+    def __init__(self, claimed: Claimed, ledger: Ledger, lease: Lease, policy: Policy) -> None:
+        self.job_id = claimed.id
+        self.interactions: list[Row] = []
+        self.answers: list[str] = []
+        self._fence = claimed.fence
+        self._ledger = ledger
+        self._lease = lease
+        self._policy = policy
+        self._sends: dict[tuple[str, int], Row] = {
+            (send["step"], send["attempt"]): send for send in claimed.sends
+        }
+
+    async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
+        """Commit that the request may leave. A step that was sent before sends its stored bytes."""
+        first = self._first(step, key)
+        if self._doubts_of(step) and not all(self._doubts_of(step)):
+            raise Unknown("an earlier request may have had its effect", for_person=True)
+        self._check_lease()
+        seconds = self._policy.repeat_seconds if repeat is Repeat.KEY else None
+        mark = Leaving(
+            self.job_id,
+            self._fence,
+            step,
+            key,
+            repeat.value,
+            seconds,
+            {} if first else _stored(request),
+        )
+        if not await self._ledger.leave(mark):
+            raise LeaseLost
+        self._check_lease()
+        self._sends[step, self._fence] = {
+            "step": step,
+            "attempt": self._fence,
+            "vendor_key": key,
+            "repeat": repeat.value,
+            "repeatable": seconds is not None,
+            "request": mark.request,
+            "answered_at": None,
+        }
+        return _restored(first, request) if first else request
+
+    async def no_effect(self, step: str) -> None:
+        """The request just sent did nothing; an earlier one of this step stays in doubt."""
+        await self._ledger.no_effect(NoEffect(self.job_id, step, self._fence))
+        self._sends.pop((step, self._fence), None)
+
+    def answered(self, step: str) -> None:
+        self.answers.append(step)
+
+    def saw(self, interaction: Row) -> None:
+        self.interactions.append({**interaction, "job_id": self.job_id, "attempt": self._fence})
+
+    def doubts(self) -> list[bool]:
+        """One entry a request whose effect is in doubt: whether repeating it is harmless."""
+        return [
+            harmless
+            for step in {step for step, _ in self._sends} - set(self.answers)
+            for harmless in self._doubts_of(step)
+        ]
+
+    def _doubts_of(self, step: str) -> list[bool]:
+        return [
+            send["repeat"] == Repeat.NATURAL
+            or (send["repeat"] == Repeat.KEY and send["repeatable"])
+            for (named, _), send in self._sends.items()
+            if named == step and send["answered_at"] is None
+        ]
+
+    def _first(self, step: str, key: str) -> Row | None:
+        return next(
+            (
+                send["request"]
+                for send in self._sends.values()
+                if send["step"] == step and send["vendor_key"] == key and send["request"]
+            ),
+            None,
+        )
+
+    def _check_lease(self) -> None:
+        if not self._lease.holds():
+            raise LeaseLost
+
+
+def _stored(request: Request) -> Row:
+    """The request as the ledger keeps it; it holds no credentials."""
+    kept: Row = {"method": request.method, "headers": dict(request.headers)}
+    try:
+        body = request.body.decode()
+    except UnicodeDecodeError:
+        body = "\0"
+    if "\0" in body:  # PostgreSQL's JSON takes no NUL
+        return kept | {"base64": base64.b64encode(request.body).decode()}
+    return kept | {"body": body}
+
+
+def _restored(stored: Row, built: Request) -> Request:
+    """The stored bytes, at the address of today: a base URL may have moved in between."""
+    body = base64.b64decode(stored["base64"]) if "base64" in stored else stored["body"].encode()
+    return Request(stored["method"], built.url, stored["headers"], body)

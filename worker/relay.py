@@ -1,0 +1,136 @@
+"""The relay: a thread that brings due jobs from the ledger to the broker, and foreign messages
+from the broker into the ledger. One acts at a time, in the whole cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+import redis
+import structlog
+from celery import bootsteps
+
+from adapters._base import adapter
+from ferryman.policies import policies
+from ferryman.settings import settings
+from models import relay as ledger
+from models.relay import Due, Room
+from models.vendors import State
+from worker import door
+from worker.envelope import envelope
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 0.5
+# After a tick that found work the next one waits so long: a thousand enqueues are few ticks, and
+# a queue's window lasts far longer than that.
+BREATH_SECONDS = 0.04
+BROKER_SECONDS = 1.0
+TROUBLE_SECONDS = 1.0
+
+
+class Relay:
+    """Publishes what is due, on each wake-up and at least every half second."""
+
+    def __init__(self, database_url: str, broker_url: str) -> None:
+        self._database_url = database_url
+        self._broker = redis.Redis.from_url(
+            broker_url, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS
+        )
+        self._fingerprints = {vendor: adapter(vendor).fingerprint() for vendor in policies()}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ferryman-relay", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._broker.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with ledger.connect(self._database_url) as connection:
+                    self._serve(connection)
+            except (psycopg.Error, redis.RedisError) as error:
+                # The text of such an error may hold an address: its class is enough.
+                log.warning("relay.trouble", error=type(error).__name__)
+                self._stopping.wait(TROUBLE_SECONDS)
+
+    def _serve(self, connection: psycopg.Connection[Any]) -> None:
+        while not self._stopping.is_set():
+            if self.tick(connection):
+                time.sleep(BREATH_SECONDS)
+            else:
+                for _ in connection.notifies(timeout=TICK_SECONDS, stop_after=1):
+                    pass
+
+    def tick(self, connection: psycopg.Connection[Any]) -> int:
+        """One round; the number of jobs and messages that were moved."""
+        with connection.transaction():
+            if not ledger.lock(connection):
+                return 0
+            received = door.receive(connection, self._broker)
+            states = ledger.states(connection)
+            due = ledger.publish(connection, self._rooms(states))
+        self._push(due)
+        door.forget(self._broker, received)
+        return len(due) + len(received)
+
+    def _rooms(self, states: dict[str, State]) -> list[Room]:
+        pipeline = self._broker.pipeline(transaction=False)
+        for vendor in self._fingerprints:
+            pipeline.llen(f"ferryman.{vendor}")
+        lengths = dict(zip(self._fingerprints, pipeline.execute(), strict=True))
+        rooms = (
+            Room(vendor, self._room(states.get(vendor, State(vendor)), length), length == 0)
+            for vendor, length in lengths.items()
+        )
+        return [room for room in rooms if room.room > 0]
+
+    def _room(self, state: State, length: int) -> int:
+        if state.pauses(self._fingerprints[state.vendor]) or state.cool_for > 0:
+            return 0
+        if state.breaker == "closed":
+            return settings().relay_window - length
+        # Not closed: one job at a time, the probe, and only when it is due.
+        return 1 - length if state.probe_in <= 0 and state.probing_for <= 0 else 0
+
+    def _push(self, due: Iterable[Due]) -> None:
+        """After the commit, so that no worker looks for a row it cannot see yet. What is lost in
+        between is published again."""
+        pipeline = self._broker.pipeline(transaction=False)
+        for job in due:
+            queue = f"ferryman.{job.vendor}"
+            pipeline.lpush(queue, envelope(job.id, job.kind, queue))
+        pipeline.execute()
+
+
+class RelayStep(bootsteps.StartStopStep):
+    """Starts the relay with the worker, and stops it first."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._relay: Relay | None = None
+
+    def start(self, worker: Any) -> None:
+        direct = settings().database_direct_url
+        self._relay = Relay(
+            direct or settings().resolve_database_url(), settings().resolve_broker_url()
+        )
+        self._relay.start()
+
+    def stop(self, worker: Any) -> None:
+        if self._relay is not None:
+            self._relay.stop()
+            self._relay = None
+
+    close = stop
+    terminate = stop

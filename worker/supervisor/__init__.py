@@ -1,0 +1,1 @@
+"""`ferryman up`: the embedded servers and all processes of one machine, kept running."""
