@@ -45,4 +45,6 @@ lock: ## Renew requirements.lock
 	@$(UV) pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade --quiet --output-file requirements.lock
 
 clean: ## Remove .venv and the embedded servers' data
+	@# As root below a closed folder, PostgreSQL keeps its data elsewhere, behind a link.
+	@find .ferryman -name postgres -type l -exec readlink -f {} \; 2>/dev/null | xargs -r rm -rf
 	rm -rf .venv .ferryman

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
-from pydantic import ValidationError
 
 from adapters._base import adapter
 from api.app import Api, create
 from api.auth import is_loopback
-from ferryman.errors import MissingSetting
+from ferryman.errors import FerrymanError, MissingSetting
 from ferryman.policies import policies
 from ferryman.settings import Settings, settings
 from models.engine import async_engine
@@ -57,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own = settings()
         check(own, asked.host)
         app = _app(own)
-    except (MissingSetting, ValueError) as error:
-        return _say(_plain(error), BAD_SETTING)
+    except (FerrymanError, ValueError) as error:
+        return _say(str(error), BAD_SETTING)
     try:
         listener = listen(asked.host, asked.port)
     except (OSError, OverflowError) as error:
@@ -125,14 +124,6 @@ def _announce(listener: socket.socket, own: Settings) -> None:
             " and only this machine is answered",
             file=sys.stderr,
         )
-
-
-def _plain(error: ValueError | MissingSetting) -> str:
-    """The message without the value, which may be a secret."""
-    if isinstance(error, ValidationError):
-        found = error.errors(include_input=False)[0]
-        return f"FERRYMAN_{str(found['loc'][0]).upper()}: {found['msg']}"
-    return str(error)
 
 
 def _say(message: str, status: int) -> int:

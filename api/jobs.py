@@ -72,13 +72,13 @@ async def enqueue(request: Request, response: Response, ledger: TheLedger) -> Ro
     asked = await body.read(request, schemas.NewJob)
     key = _key(asked, request)
     _check_times(asked)
-    await _check_args(asked, small=_is_small(request))
+    args = await _checked_args(asked, ledger, small=_is_small(request))
     _check_vendor(asked)
     new_id = uuid7()
     wish = asked.model_dump(exclude={"args"}) | {
         "id": new_id,
         "key": key,
-        "args": dumps(asked.args),
+        "args": dumps(args),
         "priority": asked.priority or "normal",
     }
     job = await ledger.run(partial(_store, wish=wish))
@@ -123,12 +123,15 @@ def _is_small(request: Request) -> bool:
     return length.isdecimal() and int(length) < LARGE_BYTES
 
 
-async def _check_args(asked: schemas.NewJob, *, small: bool) -> None:
+async def _checked_args(asked: schemas.NewJob, ledger: Ledger, *, small: bool) -> Row:
+    def check() -> Row:
+        made = requests.validate(asked.kind, asked.args)
+        if ledger.local:
+            made.check_here()
+        return made.args()
+
     try:
-        if small:
-            requests.validate(asked.kind, asked.args)
-        else:
-            await asyncio.to_thread(requests.validate, asked.kind, asked.args)
+        return check() if small else await asyncio.to_thread(check)
     except InvalidArguments as error:
         raise invalid(error.field, error.message) from None
 

@@ -33,8 +33,8 @@ SHORTEST_POLL, LONGEST_POLL = 0.05, 0.5
 # A key that stands in somebody's open transaction must not hold up this caller.
 ENQUEUE = PYFORMAT.replace("SELECT", "SELECT set_config('lock_timeout', '1s', true),", 1)
 COLUMNS = (
-    "id, kind, vendor, status, reason, priority::text, attempts, run_at, expires_at, result, error,"
-    " key, batch_id, created_at, finished_at"
+    "id, kind, vendor, status, ferryman.reason(jobs) AS reason, priority::text, attempts, run_at,"
+    " expires_at, result, error, key, batch_id, created_at, finished_at"
 )
 JOB = f"SELECT {COLUMNS} FROM ferryman.jobs WHERE id = %(id)s"  # noqa: S608  # our own columns
 JOBS = f"""

@@ -8,8 +8,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from ferryman._order import Order
 from ferryman.errors import InvalidSetting, MissingSetting
 from ferryman.settings import Settings, settings
@@ -42,13 +40,13 @@ def door() -> Door:
 
     Raises MissingSetting or InvalidSetting.
     """
-    found = valid_settings()
+    found = settings()
     return api(found.url, found) if found.url else database(found.resolve_database_url())
 
 
 def command_line_door() -> Door:
     """For the command line, which would rather talk to the API of a running `ferryman up`."""
-    found = valid_settings()
+    found = settings()
     if found.url or found.database_url:
         return door()
     state = found.running()
@@ -56,16 +54,6 @@ def command_line_door() -> Door:
         hint = f"set it, or start `ferryman up` (looked for in {found.home})"
         raise MissingSetting("FERRYMAN_URL", "production needs it" if found.production else hint)
     return api(str(state["api_url"]), found)
-
-
-def valid_settings() -> Settings:
-    """The settings. Raises InvalidSetting naming the first variable that has no good value."""
-    try:
-        return settings()
-    except ValidationError as error:
-        found = error.errors(include_input=False)[0]
-        variable = f"FERRYMAN_{str(found['loc'][0]).upper()}"
-        raise InvalidSetting(variable, f"is not acceptable: {found['msg']}") from None
 
 
 def api(url: str, found: Settings) -> Door:

@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ferryman.errors import MissingSetting
+from ferryman.errors import InvalidSetting, MissingSetting
 
 STATE_FILE = "up.json"
 
@@ -104,5 +104,13 @@ def alive(pid: int) -> bool:
 
 @lru_cache
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once.
+
+    Raises InvalidSetting naming the first variable that has no good value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        found = error.errors(include_input=False)[0]
+        variable = f"FERRYMAN_{str(found['loc'][0]).upper()}"
+        raise InvalidSetting(variable, f"is not acceptable: {found['msg']}") from None

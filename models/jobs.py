@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import Select, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.tables import Attempt, Interaction, Job, JobKey, Route
@@ -15,12 +15,12 @@ from models.tables import Attempt, Interaction, Job, JobKey, Route
 Row = dict[str, Any]
 
 # The published columns, as the client sees a job.
-SHOWN = (
+SHOWN: tuple[Any, ...] = (
     Job.id,
     Job.kind,
     Job.vendor,
     Job.status,
-    Job.reason,
+    literal_column("ferryman.reason(jobs)").label("reason"),
     Job.priority,
     Job.attempts,
     Job.run_at,
@@ -36,19 +36,6 @@ SHOWN = (
 ENQUEUE = text("""
 SELECT ferryman.enqueue(:kind, CAST(:args AS jsonb), :key, :run_at, :vendor, :priority,
                         :expires_at, :id)
-""")
-
-# Why a vendor's jobs wait is told when it is read: no outage rewrites a backlog.
-VENDOR_REASON = text("""
-SELECT CASE
-         WHEN paused_at IS NOT NULL THEN vendor || ' is paused: ' || coalesce(pause_note, '')
-         WHEN breaker <> 'closed' THEN format('%s is unavailable since %s, next probe %s', vendor,
-              to_char(opened_at AT TIME ZONE 'UTC', 'HH24:MI:SS'),
-              to_char(probe_at AT TIME ZONE 'UTC', 'HH24:MI:SS'))
-         WHEN cooldown_until > now() THEN format('%s limits the rate, until %s', vendor,
-              to_char(cooldown_until AT TIME ZONE 'UTC', 'HH24:MI:SS'))
-       END
-  FROM ferryman.vendor_states WHERE vendor = :vendor AND account = 'default'
 """)
 
 
@@ -73,7 +60,7 @@ async def enqueue(connection: AsyncConnection, wish: Row) -> UUID:
 async def job(connection: AsyncConnection, id: UUID) -> Row | None:
     """One job as its client sees it."""
     row = (await connection.execute(select(*SHOWN).where(Job.id == id))).mappings().one_or_none()
-    return (await _with_reasons(connection, [dict(row)]))[0] if row else None
+    return dict(row) if row else None
 
 
 async def jobs(
@@ -95,7 +82,7 @@ async def jobs(
     if before is not None:
         query = query.where(Job.id < before)
     found = (await connection.execute(query)).mappings()
-    return await _with_reasons(connection, [dict(row) for row in found])
+    return [dict(row) for row in found]
 
 
 def _named_by(key: str) -> Select[UUID]:
@@ -125,14 +112,3 @@ async def batch(connection: AsyncConnection, id: UUID) -> Row | None:
     """A batch with its counts."""
     found: Row | None = await connection.scalar(text("SELECT ferryman.batch(:id)"), {"id": id})
     return found
-
-
-async def _with_reasons(connection: AsyncConnection, rows: Sequence[Row]) -> list[Row]:
-    vendors = {row["vendor"] for row in rows if row["status"] == "waiting"}
-    reasons = {v: await connection.scalar(VENDOR_REASON, {"vendor": v}) for v in vendors}
-    return [
-        {**row, "reason": reasons.get(row["vendor"]) or row["reason"]}
-        if row["status"] == "waiting"
-        else row
-        for row in rows
-    ]

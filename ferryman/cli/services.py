@@ -82,9 +82,9 @@ def flower(host: str, port: int) -> NoReturn:
     """
     if host not in LOOPBACK and not os.environ.get("FLOWER_BASIC_AUTH"):
         raise InvalidSetting("FLOWER_BASIC_AUTH", f"is needed to listen on {host}: user:password")
-    from ferryman._door import valid_settings
+    from ferryman.settings import settings
 
-    home = valid_settings().home.absolute()
+    home = settings().home.absolute()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     options = {
         "address": host,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -183,10 +184,24 @@ async def test_thousands_of_recipients_fit(client: httpx.AsyncClient, ledger: Le
 
 
 @pytest.mark.parametrize("kind", sorted(EXAMPLES))
-async def test_the_example_of_each_kind_is_taken(client: httpx.AsyncClient, kind: str) -> None:
-    answer = await client.post("/v1/jobs", json=EXAMPLES[kind])
+async def test_the_example_of_each_kind_is_taken(
+    client: httpx.AsyncClient, kind: str, tmp_path: Path
+) -> None:
+    example = EXAMPLES[kind]
+    if kind == "sync_objects":  # its folder must be there
+        example = example | {"args": example["args"] | {"source": tmp_path.as_uri()}}
+    answer = await client.post("/v1/jobs", json=example)
     assert answer.status_code == 201, answer.text
     assert answer.json()["kind"] == kind
+
+
+async def test_a_source_folder_that_is_not_there_is_refused(
+    client: httpx.AsyncClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    args = {"source": (tmp_path / "gone").as_uri(), "destination": "s3://backup"}
+    answer = await client.post("/v1/jobs", json={"kind": "sync_objects", "args": args})
+    assert (answer.status_code, answer.json()["field"]) == (422, "source")
+    assert jobs(ledger) == []
 
 
 @pytest.mark.parametrize("key", [None, "order-42"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from adapters._base import (
@@ -110,3 +112,15 @@ def test_a_defect_is_recorded_with_its_traceback_and_no_secret() -> None:
     assert "test_verdict" in decided.error["traceback"]
     assert "planted" not in decided.error["traceback"]
     assert "someone" not in decided.error["traceback"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Refusal("no", "x"), InvalidArguments("amount", "x"), Expired(), Refused("x", code="declined")],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_expected_end_survives_celery_s_pickling(error: Exception) -> None:
+    # One that does not is taken for unexpected, and logged with its traceback.
+    again = pickle.loads(pickle.dumps(error))
+
+    assert (type(again), vars(again), str(again)) == (type(error), vars(error), str(error))

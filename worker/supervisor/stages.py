@@ -77,6 +77,8 @@ class _Kept:
     def _look_whether_ready(self) -> None:
         if not self.ready and not self.process.once:
             self.ready = self.process.ready is None or self.process.ready()
+            if self.ready:
+                self._output.line(OWN, f"{self.process.name} is ready")
 
     def _ended(self) -> None:
         status = self.child.status

@@ -39,7 +39,11 @@ BEGIN
   END IF;
   IF chosen IS NULL THEN
     SELECT r.vendor INTO chosen FROM ferryman.routes r
-     WHERE r.kind = route.kind ORDER BY r.is_default DESC, r.vendor LIMIT 1;
+     WHERE r.kind = route.kind AND r.is_default LIMIT 1;
+  END IF;
+  IF chosen IS NULL THEN
+    RAISE EXCEPTION 'vendor: none can do this kind of job with these arguments'
+      USING ERRCODE = 'FE422';
   END IF;
   RETURN chosen;
 END $$;
@@ -123,4 +127,24 @@ CREATE FUNCTION ferryman.batch(id uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
       'duplicate', b.duplicate, 'cancelled', b.cancelled),
     'created_at', b.created_at, 'finished_at', b.finished_at)
     FROM ferryman.batches b WHERE b.id = batch.id
+$$;
+
+-- Why a job waits. What holds for a whole vendor is told when it is read, so that no outage
+-- rewrites a backlog.
+CREATE FUNCTION ferryman.reason(job ferryman.jobs) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN job.status = 'waiting' THEN coalesce((
+    SELECT CASE
+             WHEN s.paused_at IS NOT NULL
+               THEN concat(s.vendor, ' is paused: ', s.pause_note)
+             WHEN s.breaker <> 'closed'
+               THEN concat(s.vendor, ' is unavailable since ',
+                           to_char(s.opened_at AT TIME ZONE 'UTC', 'HH24:MI:SS'), ', next probe ',
+                           to_char(s.probe_at AT TIME ZONE 'UTC', 'HH24:MI:SS'))
+             WHEN s.cooldown_until > now()
+               THEN concat(s.vendor, ' limits the rate, until ',
+                           to_char(s.cooldown_until AT TIME ZONE 'UTC', 'HH24:MI:SS'))
+           END
+      FROM ferryman.vendor_states s
+     WHERE s.vendor = job.vendor AND s.account = job.account), job.reason)
+  ELSE job.reason END
 $$;
