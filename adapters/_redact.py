@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -12,6 +13,8 @@ import orjson
 MASK = "[redacted]"
 # A longer body is described, not kept: a mail to a thousand people is a thousand addresses.
 LONGEST_BODY = 16_384
+# No key, card number or address is shorter (a@b.io).
+SHORTEST_SHAPE = 6
 
 HEADERS = frozenset({"content-type", "idempotency-key", "retry-after", "user-agent", "location"})
 HEADER_PARTS = ("request-id", "ratelimit", "rate-limit", "should-retry", "replayed", "message-id")
@@ -31,16 +34,22 @@ SHAPES = re.compile(
 
 def text(value: str) -> str:
     """The text with keys, addresses and card numbers masked."""
-    return SHAPES.sub(MASK, value)
+    return SHAPES.sub(MASK, value) if len(value) >= SHORTEST_SHAPE else value
+
+
+@lru_cache(4096)
+def _is_sensitive(field: str) -> bool:
+    return FIELDS.search(field) is not None
+
+
+@lru_cache(4096)
+def _is_shown(header: str) -> bool:
+    return header in HEADERS or any(part in header for part in HEADER_PARTS)
 
 
 def headers(given: Mapping[str, str]) -> dict[str, str]:
     """The headers that help to understand a call; the others are left out."""
-    return {
-        name.lower(): text(value)
-        for name, value in given.items()
-        if name.lower() in HEADERS or any(part in name.lower() for part in HEADER_PARTS)
-    }
+    return {name.lower(): text(value) for name, value in given.items() if _is_shown(name.lower())}
 
 
 def url(given: str) -> str:
@@ -70,7 +79,7 @@ def body(given: bytes, content_type: str) -> Any:
 
 def _form(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {
-        name: MASK if FIELDS.search(name.partition("[")[0]) else text(value)
+        name: MASK if _is_sensitive(name.partition("[")[0]) else text(value)
         for name, value in pairs
     }
 

@@ -34,7 +34,7 @@ def headers(
         "x-amz-content-sha256": EMPTY,
         "x-amz-date": at.strftime("%Y%m%dT%H%M%SZ"),
     }
-    if False:
+    if keys.token:
         signed["x-amz-security-token"] = keys.token
     names = ";".join(signed)
     lines = "".join(f"{name}:{value}\n" for name, value in signed.items())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+
 from celery import Celery
 from kombu.entity import Queue
 
 from ferryman.policies import policies
 from ferryman.settings import settings
 from tasks._base import jobs
+from worker.events import EventsStep
 from worker.relay import RelayStep
 from worker.task import task_for
 
@@ -16,7 +19,11 @@ def create() -> Celery:
     """An application with one task a kind and one queue a vendor."""
     made = Celery("ferryman")
     made.config_from_object("celeryconfig")
-    made.conf.broker_url = settings().resolve_broker_url()
+    made.conf.broker_url = url = settings().resolve_broker_url()
+    if url.startswith(("redis://", "rediss://")):
+        made.conf.broker_transport = "worker.transport:Transport"
+    if url.startswith("rediss://"):
+        made.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     made.conf.worker_concurrency = settings().concurrency
     made.conf.task_queues = [
         Queue(queue(vendor), routing_key=queue(vendor))  # type: ignore[no-untyped-call]
@@ -25,6 +32,7 @@ def create() -> Celery:
     for job in jobs():
         made.register_task(task_for(job))
     made.steps["worker"].add(RelayStep)
+    made.steps["consumer"].add(EventsStep)
     return made
 
 

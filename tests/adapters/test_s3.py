@@ -308,6 +308,7 @@ def test_a_signature_is_the_one_that_botocore_makes(token: str | None) -> None:
     keys = Keys("id", "secret", token)
     ours = _sigv4.headers("GET", url, keys=keys, region="eu-west-1", service="s3", at=AT)
 
+    assert ours.get("x-amz-security-token") == token
     theirs = AWSRequest("GET", url)
     theirs.context["timestamp"] = ours["x-amz-date"]
     for name, value in ours.items():

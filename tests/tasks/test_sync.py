@@ -298,6 +298,24 @@ async def test_what_others_stored_is_known_by_its_md5_or_copied_once(
     assert (await sync(source, f"s3://{BUCKET}")).result["kept"] == len(TREE)
 
 
+async def test_a_large_object_of_others_is_copied_between_buckets_once(sync: Syncs) -> None:
+    upload = sync.s3.create_multipart_upload(Bucket=BUCKET, Key="large")
+    ids = {"Bucket": BUCKET, "Key": "large", "UploadId": upload["UploadId"]}
+    data = [b"a" * (5 << 20), b"b" * (5 << 20)]
+    tags = [
+        sync.s3.upload_part(**ids, PartNumber=n, Body=part)["ETag"]
+        for n, part in enumerate(data, 1)
+    ]
+    parts = {"Parts": [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]}
+    sync.s3.complete_multipart_upload(**ids, MultipartUpload=parts)
+
+    await sync(f"s3://{BUCKET}", f"s3://{OTHER}")
+    assert sync.holds(OTHER) == {"large": b"".join(data)}
+
+    done = await sync(f"s3://{BUCKET}", f"s3://{OTHER}")
+    assert (done.result["kept"], done.result["copied"]) == (1, 0)
+
+
 # --- what may not be
 
 
@@ -355,6 +373,18 @@ async def test_links_at_the_target_lead_nowhere(sync: Syncs, tmp_path: Path) -> 
     told = await sync.told()
     assert {key for key in told if told[key] == "done"} == {"good"}
     assert set(told.values()) == {"done", "refused"}
+
+
+async def test_a_link_within_the_target_stays_what_it_is(sync: Syncs, tmp_path: Path) -> None:
+    target = plant(tmp_path / "target", {"file": b"old"})
+    (target / "link").symlink_to("file")
+    sync.put("link", b"old")
+
+    with pytest.raises(NotAll):
+        await sync(f"s3://{BUCKET}", target)
+
+    assert (target / "link").is_symlink()
+    assert (await sync.told())["link"] == "refused"
 
 
 async def test_a_link_put_in_the_way_later_is_not_followed(
@@ -625,11 +655,12 @@ async def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_run(
     assert sync.holds() == tree(source)
 
 
+@pytest.mark.parametrize("size", [1, PART_BYTES + 1])
 async def test_content_that_is_not_the_announced_one_never_takes_its_place(
-    sync: Syncs, tmp_path: Path
+    sync: Syncs, tmp_path: Path, size: int
 ) -> None:
     sync.put("good", b"x")
-    sync.put("bad", b"x", Metadata={"ferryman-sha256": "ab" * 32})
+    sync.put("bad", b"x" * size, Metadata={"ferryman-sha256": "ab" * 32})
 
     with pytest.raises(Unavailable) as raised:
         await sync(f"s3://{BUCKET}", tmp_path / "target")
