@@ -29,7 +29,7 @@ up: setup ## Run ferryman here with the fake vendors, until Ctrl-C
 	@$(BIN)/ferryman up --sandbox
 
 test: setup ## Run the tests (embedded servers, or FERRYMAN_DATABASE_URL and FERRYMAN_BROKER_URL)
-	@$(BIN)/pytest -q -rs
+	@$(BIN)/pytest -q -rs -n 2 --dist loadfile
 
 check: setup ## Lint, types, import contracts, Compose schema, key-shaped strings
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

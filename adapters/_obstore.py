@@ -53,7 +53,8 @@ CREDENTIAL_CODES = {"ExpiredToken", "InvalidToken", "AuthorizationHeaderMalforme
 # obstore's threads take the interpreter once more after an operation has ended. One that comes
 # when it is gone aborts the process: about every fifth that exits right after its last operation.
 SETTLE_SECONDS = 0.25
-# What obstore raises: its own errors, Python's for a missing object and for a path it cannot name.
+# What obstore raises: its own errors, and Python's for a missing object and for a path that it
+# cannot name. A file of ours that is missing comes out of it as it went in.
 RAISED = (BaseError, FileNotFoundError, ValueError)
 
 
@@ -131,7 +132,8 @@ class Bucket:
             yield
             status, told = 200, None
         except RAISED as error:
-            failure = translate(error, self._credentials)
+            if (failure := translate(error, self._credentials)) is None:
+                raise
             status, told = failure.status, {"error": failure.message}
             raise failure from error
         finally:
@@ -151,8 +153,8 @@ class Bucket:
             )
 
 
-def translate(error: Exception, credentials: str) -> VendorError:
-    """What obstore says, as the error that names what happens next."""
+def translate(error: Exception, credentials: str) -> VendorError | None:
+    """What obstore says, as the error that names what happens next. None: it says nothing."""
     text = str(error)
     if found := STATUS.search(text):
         code = CODE.search(text)
@@ -163,7 +165,9 @@ def translate(error: Exception, credentials: str) -> VendorError:
         return elsewhere(None)
     if isinstance(error, BaseError):
         return _lost(KIND.search(text))
-    return Refused("the object's key has no form that can be asked for", code="invalid_key")
+    if "parse path" in text:
+        return Refused("the object's key has no form that can be asked for", code="invalid_key")
+    return None
 
 
 def answered(status: int, code: str, credentials: str) -> VendorError:  # noqa: PLR0911 - a table

@@ -123,7 +123,7 @@ class Folder:
                 os.unlink(mark[0], dir_fd=folder)
 
     def _digest(self, entry: Entry, algorithm: str) -> str:
-        with self._root.open(entry.path or entry.key) as file:
+        with self._open(entry) as file:
             before = os.fstat(file.fileno())
             digest = hashlib.file_digest(
                 file, lambda: hashlib.new(algorithm, usedforsecurity=False)
@@ -132,7 +132,7 @@ class Folder:
         return digest.hexdigest()
 
     def _whole(self, entry: Entry) -> bytes:
-        with self._root.open(entry.path or entry.key) as file:
+        with self._open(entry) as file:
             before = os.fstat(file.fileno())
             data = file.read(PART_BYTES + 1)
             _compare(before, file)
@@ -140,10 +140,16 @@ class Folder:
             raise _changed()
         return data
 
+    def _open(self, entry: Entry) -> BufferedReader:
+        try:
+            return self._root.open(entry.path or entry.key)
+        except FileNotFoundError as error:
+            raise _changed() from error
+
     async def _parts(self, entry: Entry, expected: str) -> AsyncIterator[bytes]:
         """The last part is held back until all of them have proved to be what was announced."""
         digest, left = hashlib.sha256(), entry.size
-        file = await asyncio.to_thread(self._root.open, entry.path or entry.key)
+        file = await asyncio.to_thread(self._open, entry)
         with file:
             ahead = await asyncio.to_thread(_next, file, digest)
             while part := ahead:
@@ -196,4 +202,4 @@ def _compare(before: os.stat_result, file: BufferedReader) -> None:
 
 
 def _changed() -> Unavailable:
-    return Unavailable("a file changed while it was read", code="source_changed")
+    return Unavailable("a file changed since it was listed", code="source_changed")

@@ -27,8 +27,10 @@ for name in [name for name in os.environ if name.startswith("FERRYMAN_")]:
     if name != "FERRYMAN_CONTRACTS":
         del os.environ[name]
 
-TEMPLATE = "ferryman_test_template"
-BROKER_DATABASES = 16
+# pytest-xdist runs two of these processes side by side, on one broker where it is a given one.
+PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+TEMPLATE = f"ferryman_test_template_{PROCESS}"
+BROKER_DATABASES = 8
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def ledger_url(servers: Servers, _template: str) -> Iterator[str]:
 @pytest.fixture
 def broker_url(servers: Servers) -> Iterator[str]:
     """An empty broker of this test's own."""
-    url = at(servers.broker, str(next(_numbers) % BROKER_DATABASES))
+    number = PROCESS % 2 * BROKER_DATABASES + next(_numbers) % BROKER_DATABASES
+    url = at(servers.broker, str(number))
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         yield url

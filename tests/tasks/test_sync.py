@@ -406,6 +406,28 @@ async def test_a_link_put_in_the_way_later_is_not_followed(
     assert sync.holds() == {}
 
 
+@pytest.mark.parametrize("size", [1, PART_BYTES + 1])
+async def test_a_file_that_vanishes_after_it_was_listed_is_forgotten(
+    sync: Syncs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    source = plant(tmp_path / "source", {"gone": b"x" * size, "there": b"y"})
+    before: Callable[..., Any] = Root.open
+
+    def open_(self: Root, path: str) -> Any:
+        (source / "gone").unlink(missing_ok=True)
+        return before(self, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Root, "open", open_)
+        with pytest.raises(Unavailable) as raised:
+            await sync(source, f"s3://{BUCKET}")
+    assert raised.value.code == "source_changed"
+
+    done = await sync(source, f"s3://{BUCKET}", id=sync.id)
+    assert (done.result["copied"], done.result["failed"]) == (1, 0)
+    assert set(await sync.told()) == {"there"}
+
+
 async def test_a_name_that_is_not_utf8_is_refused(sync: Syncs, source: Path) -> None:
     plant(source, {os.fsdecode(b"caf\xe9"): b"x"})
 
