@@ -1,118 +1,101 @@
-"""Who are we to AWS? Keys from the environment, else those of the role this machine has.
+"""Who are we to AWS? botocore finds the keys, renews them, and signs with them.
 
-The role's keys come from the container's agent (ECS, EKS Pod Identity) or from the instance's
-metadata service, as in AWS's own SDKs:
-https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
+Where it looks: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
-
-import httpx
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from adapters._base import Misconfigured
 
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials, ReadOnlyCredentials
+
 ID, SECRET, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
-CONTAINER_AGENT = "http://169.254.170.2"
-INSTANCE = "http://169.254.169.254"
-# Both answer on the machine itself; elsewhere nobody does, and a job should say so soon.
-TIMEOUT = httpx.Timeout(5.0, connect=1.0)
-# A role's keys are renewed while they still serve.
-MARGIN = timedelta(minutes=5)
+# botocore hands out none that serve for less.
+SERVES = timedelta(minutes=10)
+# Where nobody answers for a role, a job should say so soon; botocore would wait for minutes.
+INSTANCE = {"metadata_service_timeout": 1, "metadata_service_num_attempts": 1}
+OTHERS = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 
 
-@dataclass(frozen=True)
-class Keys:
-    """An access key. `expires_at`: None for one that does not."""
-
-    id: str
-    secret: str
-    token: str | None = None
-    expires_at: datetime | None = None
-
-    def serves(self) -> bool:
-        return self.expires_at is None or datetime.now(UTC) + MARGIN < self.expires_at
+class Found(NamedTuple):
+    source: Credentials
+    keys: ReadOnlyCredentials
 
 
 class Identity:
-    """The keys of this process, asked for again when they are about to expire."""
+    """The keys of this process, looked for in a thread, once for all who wait for them."""
 
     def __init__(self) -> None:
-        self._role: Keys | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aws")
+        self._fingerprint = ""
+        self._answer: Future[Found] | None = None
 
-    async def keys(self) -> Keys:
-        """The keys to sign with. Raises Misconfigured naming the variable that is missing."""
-        if (given := _given()) is not None:
-            return given
-        if self._role is None or not self._role.serves():
-            self._role = await _of_role()
-        return self._role
-
-
-def _given() -> Keys | None:
-    found = {name: os.environ.get(name, "") for name in (ID, SECRET)}
-    if not any(found.values()):
-        return None
-    for name, value in found.items():
-        if not value:
-            raise Misconfigured(f"{name} is not set", code="credentials_missing")
-    return Keys(found[ID], found[SECRET], os.environ.get(TOKEN) or None)
+    async def keys(self, fingerprint: str) -> ReadOnlyCredentials:
+        """Another fingerprint makes it look anew. Raises Misconfigured naming what is missing."""
+        answer = self._answer
+        if answer is None or fingerprint != self._fingerprint or _failed(answer):
+            answer = self._thread.submit(_find)
+        elif answer.done() and _aged(answer.result().source):
+            answer = self._thread.submit(_find, answer.result().source)
+        self._fingerprint, self._answer = fingerprint, answer
+        if not answer.done():
+            await asyncio.shield(asyncio.wrap_future(answer))
+        return answer.result().keys
 
 
-async def _of_role() -> Keys:
+def region() -> str:
+    found = (os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
+    return next(filter(None, found), "us-east-1")
+
+
+def signed(url: str, keys: ReadOnlyCredentials) -> dict[str, str]:
+    """The headers that prove to S3 who GETs `url`, whose query is percent-encoded throughout."""
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
+    request = AWSRequest("GET", url)
+    S3SigV4Auth(keys, "s3", region()).add_auth(request)
+    return dict(request.headers)
+
+
+def _failed(answer: Future[Found]) -> bool:
+    return answer.done() and answer.exception() is not None
+
+
+def _aged(source: Credentials) -> bool:
+    from botocore.credentials import RefreshableCredentials
+
+    return isinstance(source, RefreshableCredentials) and source.refresh_needed()
+
+
+def _find(source: Credentials | None = None) -> Found:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-            answer = await _container(client) or await _instance(client)
-            if answer is not None:
-                return _read(answer)
-    except (httpx.HTTPError, OSError, KeyError, ValueError) as error:
-        raise Misconfigured(
-            f"{ID} is not set, and this machine's role gives no keys", code="credentials_missing"
-        ) from error
+        if found := source or _source():
+            return Found(found, found.get_frozen_credentials())
+    except (BotoCoreError, ClientError, OSError, KeyError, ValueError, RuntimeError) as error:
+        name = getattr(error, "kwargs", {}).get("cred_var")
+        told = (
+            f"{name} is not set" if name else f"no keys of AWS ({type(error).__name__}): set {ID}"
+        )
+        raise Misconfigured(told, code="credentials_missing") from error
     raise Misconfigured(f"{ID} is not set", code="credentials_missing")
 
 
-async def _container(client: httpx.AsyncClient) -> Any:
-    url = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-    if relative := os.environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
-        url = f"{CONTAINER_AGENT}{relative}"
-    if not url:
-        return None
-    token = os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-    if file := os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
-        token = (await asyncio.to_thread(Path(file).read_text)).strip()
-    return (await _ask(client, "GET", url, {"Authorization": token} if token else {})).json()
+def _source() -> Credentials | None:
+    from botocore.config import Config
+    from botocore.session import Session
 
-
-async def _instance(client: httpx.AsyncClient) -> Any:
-    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-        return None
-    base = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or INSTANCE
-    life = {"X-aws-ec2-metadata-token-ttl-seconds": "300"}
-    token = await _ask(client, "PUT", f"{base.rstrip('/')}/latest/api/token", life)
-    proof = {"X-aws-ec2-metadata-token": token.text}
-    roles = f"{base.rstrip('/')}/latest/meta-data/iam/security-credentials/"
-    role = (await _ask(client, "GET", roles, proof)).text.split()[0]
-    return (await _ask(client, "GET", f"{roles}{role}", proof)).json()
-
-
-async def _ask(
-    client: httpx.AsyncClient, method: str, url: str, headers: dict[str, str]
-) -> httpx.Response:
-    answer = await client.request(method, url, headers=headers)
-    return answer.raise_for_status()
-
-
-def _read(answer: dict[str, Any]) -> Keys:
-    return Keys(
-        answer["AccessKeyId"],
-        answer["SecretAccessKey"],
-        answer.get("Token"),
-        datetime.fromisoformat(answer["Expiration"]),
-    )
+    session = Session()
+    for name, value in {**INSTANCE, "region": region()}.items():
+        session.set_config_variable(name, value)
+    session.set_default_client_config(Config(**OTHERS))
+    return session.get_credentials()

@@ -97,9 +97,16 @@ class Refused(VendorError):
 
 
 class Misconfigured(VendorError):
-    """The vendor does not accept our credential, or a setting is missing; the message names it."""
+    """The vendor does not accept our credential, or a setting is missing; the message names it.
+
+    `answer`: what the vendor said, for an adapter that can tell a job's own mistake from ours.
+    """
 
     default_code = "misconfigured"
+
+    def __init__(self, message: str, *, answer: Response | None = None, **known: Any) -> None:
+        super().__init__(message, **known)
+        self.answer = answer
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,9 @@ def _passing_error(answer: Response, policy: Policy) -> VendorError | None:
                 retry_after=min(wait, policy.retry_after_max_seconds) if wait is not None else None,
             )
         case 401 | 403:
-            return Misconfigured("the vendor does not accept the credentials", status=answer.status)
+            return Misconfigured(
+                "the vendor does not accept the credentials", status=answer.status, answer=answer
+            )
     return None
 
 

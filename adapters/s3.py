@@ -3,24 +3,24 @@ the listings. Facts: Amazon S3's API reference, 2006-03-01."""
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus, urlencode
 from xml.etree import ElementTree
 
 from obstore.store import S3Store
 
-from adapters import _base, _sigv4
-from adapters._aws import ID, SECRET, TOKEN, Identity
+from adapters import _base
+from adapters._aws import ID, SECRET, SERVES, TOKEN, Identity, region, signed
 from adapters._base import Call, Misconfigured, Request, Response, Unavailable
 from adapters._obstore import Bucket, answered
 from adapters._storage import Content, Stored
 from ferryman.policies import policy
 
 if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
     from obstore.store import S3Credential
 
 MOST_BUCKETS = 64
@@ -39,7 +39,7 @@ class Adapter(_base.Adapter):
         self._buckets: OrderedDict[tuple[str, ...], Bucket] = OrderedDict()
 
     def address(self) -> str:
-        return super().address().format(region=_region())
+        return super().address().format(region=region())
 
     async def list(self, call: Call, bucket: str, prefix: str) -> AsyncIterator[Stored]:
         """Not by obstore: one key with `..` or a control character would end its listing."""
@@ -73,15 +73,8 @@ class Adapter(_base.Adapter):
         }
         if token:
             asked["continuation-token"] = token
-        url = f"{self.address()}/{bucket}?{_sigv4.query(asked)}"
-        proof = _sigv4.headers(
-            "GET",
-            url,
-            keys=await self._identity.keys(),
-            region=_region(),
-            service="s3",
-            at=datetime.now(UTC),
-        )
+        url = f"{self.address()}/{bucket}?{urlencode(asked, quote_via=quote)}"
+        proof = signed(url, await self._keys())
         try:
             answer = await call.read(Request("GET", url, {}), credentials=proof)
         except Misconfigured as error:
@@ -91,7 +84,7 @@ class Adapter(_base.Adapter):
     async def _bucket(self, name: str) -> Bucket:
         """The bucket's client. One made with other settings than today's is not used again."""
         # obstore asks too, but tells of a failure there as of one on the wire.
-        await self._identity.keys()
+        await self._keys()
         known = (name, self.address(), self.fingerprint())
         if known not in self._buckets:
             url = f"{known[1]}/{name}"
@@ -106,7 +99,7 @@ class Adapter(_base.Adapter):
             name,
             config={
                 "endpoint": endpoint,
-                "region": _region(),
+                "region": region(),
                 "virtual_hosted_style_request": False,
             },
             client_options={
@@ -121,18 +114,17 @@ class Adapter(_base.Adapter):
         )
 
     async def _credential(self) -> S3Credential:
-        keys = await self._identity.keys()
+        keys = await self._keys()
         return {
-            "access_key_id": keys.id,
-            "secret_access_key": keys.secret,
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
             "token": keys.token,
-            "expires_at": keys.expires_at,
+            # Asked again by then, whether or not they expire: that costs nothing.
+            "expires_at": datetime.now(UTC) + SERVES,
         }
 
-
-def _region() -> str:
-    found = (os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
-    return next(filter(None, found), "us-east-1")
+    async def _keys(self) -> ReadOnlyCredentials:
+        return await self._identity.keys(self.fingerprint())
 
 
 def _parsed(answer: Response) -> ElementTree.Element:

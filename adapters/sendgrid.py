@@ -71,13 +71,16 @@ class Adapter(_base.Adapter):
                 raise Refused(f"to: {problem}", code="invalid_recipient")
         # A thousand personalizations, or the SDK's first import, would hold the loop up.
         headers, body = await asyncio.to_thread(_request, order)
-        answer = await call.write(
-            STEP,
-            Request("POST", f"{self.address()}/v3/mail/send", headers, body),
-            key=f"{order.job_id}:{STEP}",
-            repeat=Repeat.NEVER,
-            credentials={"Authorization": f"Bearer {self.secret('SENDGRID_API_KEY')}"},
-        )
+        try:
+            answer = await call.write(
+                STEP,
+                Request("POST", f"{self.address()}/v3/mail/send", headers, body),
+                key=f"{order.job_id}:{STEP}",
+                repeat=Repeat.NEVER,
+                credentials={"Authorization": f"Bearer {self.secret('SENDGRID_API_KEY')}"},
+            )
+        except Misconfigured as error:
+            raise _blamed(error, order) from None
         return _read(call, answer)
 
 
@@ -172,6 +175,13 @@ def _read(call: Call, answer: Response) -> Acceptance:
         call.answered(STEP)
         raise _refusal(answer)
     raise Unknown("the vendor's answer cannot be read", status=answer.status)
+
+
+def _blamed(error: Misconfigured, order: MailOrder) -> Misconfigured | Refused:
+    """A sender of the job's own that is not verified there must not stop everybody's mail."""
+    if order.letter.sender and error.answer and _field(error.answer.body) == "sender":
+        return _refusal(error.answer)
+    return error
 
 
 def _refusal(answer: Response) -> Refused:

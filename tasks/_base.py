@@ -85,6 +85,8 @@ class Job(ABC, Generic[Asked]):
     request: ClassVar[type[Request]]
     deadline_seconds: ClassVar[float] = 120.0
     """After so long an attempt is ended, whatever it waits for."""
+    large: ClassVar[bool] = False
+    """Arguments that may be too many to be checked on the event loop."""
 
     @abstractmethod
     async def run(self, attempt: Attempt[Asked]) -> Done:

@@ -21,6 +21,7 @@ from tasks._merge import Merge, Unfit
 
 class BulkEmail(Job[requests.BulkEmail]):
     request = requests.BulkEmail
+    large = True
     deadline_seconds = 600.0  # a million recipients take a minute or two
 
     async def run(self, attempt: Attempt[requests.BulkEmail]) -> Done:

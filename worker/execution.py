@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -83,7 +84,8 @@ class Execution:
             raise Expired
         if not all(self._journal.doubts()):
             raise Unknown("an earlier request may have had its effect", for_person=True)
-        args = requests.validate(self.claimed.kind, self.claimed.args, internal=True)
+        check = partial(requests.validate, self.claimed.kind, self.claimed.args, internal=True)
+        args = await asyncio.to_thread(check) if self._job.large else check()
         vendor = self.claimed.vendor
         call = HttpCall(vendor, self._runtime.client(vendor), self._policy, self._journal)
         return await self._job.run(

@@ -399,3 +399,18 @@ async def test_a_full_request_keeps_the_published_contract(
     assert [error.message for error in validator.iter_errors(body)] == []
     with pytest.raises(jsonschema.ValidationError):
         validator.validate({**body, "personalizations": [{"subject": "to nobody"}]})
+
+
+@pytest.mark.parametrize(
+    ("sender", "error"), [("stranger@example.com", Refused), (None, Misconfigured)]
+)
+async def test_an_unverified_sender_of_the_job_s_own_is_its_own_mistake(
+    sender: str | None, error: type[VendorError]
+) -> None:
+    body = json.dumps({"errors": [{"field": "from", "message": "not a verified sender"}]})
+    call, _, notes = doubles.call("sendgrid", Response(403, {}, body.encode()))
+
+    with pytest.raises(error):
+        await Adapter().send_mail(call, order(replace(HELLO, sender=sender)))
+
+    assert len(notes.without_effect) == 1
