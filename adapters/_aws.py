@@ -28,6 +28,10 @@ class Found(NamedTuple):
     source: Credentials
     keys: ReadOnlyCredentials
 
+    def aged(self) -> bool:
+        # Only keys that expire can tell.
+        return getattr(self.source, "refresh_needed", bool)()
+
 
 class Identity:
     """The keys of this process, looked for in a thread, once for all who wait for them."""
@@ -39,10 +43,10 @@ class Identity:
 
     async def keys(self, fingerprint: str) -> ReadOnlyCredentials:
         """Another fingerprint makes it look anew. Raises Misconfigured naming what is missing."""
-        answer = self._answer
-        if answer is None or fingerprint != self._fingerprint or _failed(answer):
+        answer = self._answer if fingerprint == self._fingerprint else None
+        if answer is None or (answer.done() and answer.exception()):
             answer = self._thread.submit(_find)
-        elif answer.done() and _aged(answer.result().source):
+        elif answer.done() and answer.result().aged():
             answer = self._thread.submit(_find, answer.result().source)
         self._fingerprint, self._answer = fingerprint, answer
         if not answer.done():
@@ -65,16 +69,6 @@ def signed(url: str, keys: ReadOnlyCredentials) -> dict[str, str]:
     return dict(request.headers)
 
 
-def _failed(answer: Future[Found]) -> bool:
-    return answer.done() and answer.exception() is not None
-
-
-def _aged(source: Credentials) -> bool:
-    from botocore.credentials import RefreshableCredentials
-
-    return isinstance(source, RefreshableCredentials) and source.refresh_needed()
-
-
 def _find(source: Credentials | None = None) -> Found:
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -83,9 +77,8 @@ def _find(source: Credentials | None = None) -> Found:
             return Found(found, found.get_frozen_credentials())
     except (BotoCoreError, ClientError, OSError, KeyError, ValueError, RuntimeError) as error:
         name = getattr(error, "kwargs", {}).get("cred_var")
-        told = (
-            f"{name} is not set" if name else f"no keys of AWS ({type(error).__name__}): set {ID}"
-        )
+        other = f"{type(error).__name__} on the way to AWS keys: mend that, or set {ID}"
+        told = f"{name} is not set" if name else other
         raise Misconfigured(told, code="credentials_missing") from error
     raise Misconfigured(f"{ID} is not set", code="credentials_missing")
 

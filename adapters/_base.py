@@ -165,6 +165,10 @@ class Call(Protocol):
         """The vendor told about the step's effect: no earlier request is in doubt any more."""
         ...
 
+    def doubtful(self, step: str) -> bool:
+        """Whether an earlier attempt's request of this step may have had its effect."""
+        ...
+
     def saw(self, interaction: Row) -> None:
         """Keep an exchange that went past this transport, already redacted."""
         ...

@@ -6,6 +6,7 @@ what can go wrong on the way into the errors of `_base.py`.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -54,6 +55,8 @@ class Journal(Protocol):
 
     def answered(self, step: str) -> None: ...
 
+    def doubtful(self, step: str) -> bool: ...
+
     def saw(self, interaction: Row) -> None: ...
 
 
@@ -78,13 +81,18 @@ class Client:
             extensions={"timeout": self._timeout},
         )
         try:
-            answer = await self._transport.handle_async_request(built)
-            try:
-                body = await self._read(answer)
-            finally:
-                await answer.aclose()
+            async with asyncio.timeout(self._policy.timeout_seconds):
+                answer = await self._transport.handle_async_request(built)
+                try:
+                    body = await self._read(answer)
+                finally:
+                    await answer.aclose()
         except httpx.HTTPError as error:
             raise _lost(error) from error
+        except TimeoutError as error:
+            raise Unknown("the vendor did not answer in time", code="timeout") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unknown("the vendor's answer is no HTTP", code="connection_lost") from error
         return Response(answer.status_code, dict(answer.headers), body)
 
     async def _read(self, answer: httpx.Response) -> bytes:
@@ -152,6 +160,9 @@ class HttpCall:
 
     def answered(self, step: str) -> None:
         self._journal.answered(step)
+
+    def doubtful(self, step: str) -> bool:
+        return self._journal.doubtful(step)
 
     def saw(self, interaction: Row) -> None:
         self._journal.saw(interaction)

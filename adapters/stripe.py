@@ -228,6 +228,14 @@ async def _translate(error: stripe.StripeError, call: Call, step: str) -> Except
     if status == CONFLICT:
         await call.no_effect(step)
         return Unavailable("an earlier request still runs", status=status, retry_after=1.0)
+    if isinstance(error, stripe.InvalidRequestError) and call.doubtful(step):
+        # Stripe did not get as far as the key: this says nothing of what the earlier one did.
+        await call.no_effect(step)
+        return Unknown(
+            "refused, while an earlier request may have had its effect",
+            status=status,
+            for_person=True,
+        )
     if isinstance(error, stripe.CardError | stripe.InvalidRequestError) and status:
         call.answered(step)
         decline = getattr(error, "decline_code", None) or _decline_code(error)

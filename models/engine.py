@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -10,7 +11,18 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 # Without server-side prepared statements a PgBouncer in transaction mode may stand between.
-CONNECT_ARGS = {"prepare_threshold": None, "connect_timeout": 5, "application_name": "ferryman"}
+# A network that falls silent must not hold a heartbeat for the system's quarter of an hour.
+CONNECT_ARGS = {
+    "prepare_threshold": None,
+    "connect_timeout": 5,
+    "application_name": "ferryman",
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+# An escaped NUL, but not the text of one (a backslash that is itself escaped).
+NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def driver_url(url: str) -> str:
@@ -22,8 +34,10 @@ def driver_url(url: str) -> str:
 
 
 def dumps(value: Any) -> str:
-    """JSON for a statement's parameter: UUIDs and datetimes as strings."""
-    return orjson.dumps(value).decode()
+    """JSON for a statement's parameter: UUIDs and datetimes as strings. PostgreSQL takes no NUL,
+    and one in a vendor's answer must not keep a whole group from being written."""
+    written = orjson.dumps(value).decode()
+    return NUL.sub(r"\1\\ufffd", written) if "\\u0000" in written else written
 
 
 def driver_sql(statement: str | TextClause) -> str:
@@ -36,13 +50,14 @@ def driver_sql(statement: str | TextClause) -> str:
     )
 
 
-def async_engine(url: str, *, connections: int) -> AsyncEngine:
-    """An engine for an event loop that never holds more than `connections`."""
+def async_engine(url: str, *, connections: int, pre_ping: bool = False) -> AsyncEngine:
+    """An engine for an event loop that never holds more than `connections`. `pre_ping`: each is
+    tried before it is used, so that none is found dead in the middle of a job."""
     return create_async_engine(
         driver_url(url),
         pool_size=connections,
         max_overflow=0,
-        pool_pre_ping=False,
+        pool_pre_ping=pre_ping,
         connect_args=CONNECT_ARGS,
         hide_parameters=True,  # an error's text must not carry a payload into a log
         json_serializer=dumps,

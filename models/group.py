@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
+from sqlalchemy import exc
 
 from models.engine import CONNECT_ARGS
 
@@ -123,6 +124,15 @@ class GroupCommit(Generic[Item, Answer]):
                 if loop.time() > until:
                     raise LedgerDown("the ledger cannot be reached") from error
             await asyncio.sleep(0.1)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the ledger could not be reached, or not for long enough."""
+    if isinstance(error, LedgerDown | exc.TimeoutError):
+        return True
+    if isinstance(error, exc.DBAPIError):
+        return error.connection_invalidated or is_passing(error.orig)
+    return isinstance(error, psycopg.Error) and is_passing(error)
 
 
 def is_passing(error: BaseException | None) -> bool:

@@ -22,7 +22,7 @@ class Ledger:
     """Claims, marks, closes and parks jobs, many in one commit; each caller awaits its own."""
 
     def __init__(self, url: str, *, max_wait_seconds: float) -> None:
-        self._engine = async_engine(url, connections=CONNECTIONS)
+        self._engine = async_engine(url, connections=CONNECTIONS, pre_ping=True)
         self._marks, self._closes = Line(url), Line(url)
         claims = partial(walk.claim, max_wait_seconds=max_wait_seconds)
         self.claim: GroupCommit[Claim, Claimed | None] = GroupCommit(self._marks, claims)

@@ -52,16 +52,19 @@ SELECT c.id, c.vendor, c.vendor_reference, c.status, c.amount, c.currency, c.res
 # The condition stands in the UPDATE itself: under any number of refunds at once, what is reserved
 # and refunded never exceeds the amount.
 RESERVE = text("""
-WITH locked AS (
-  SELECT id, coalesce(CAST(:amount AS bigint), amount - refunded - reserved) AS wanted
-    FROM ferryman.charges WHERE id = :charge FOR UPDATE
+WITH wish AS (
+  SELECT coalesce(CAST(:amount AS bigint), amount - refunded - reserved) AS amount
+    FROM ferryman.charges WHERE id = :charge
 )
-UPDATE ferryman.charges c SET reserved = c.reserved + l.wanted
-  FROM locked l
- WHERE c.id = l.id AND c.status IN ('succeeded', 'partially_refunded')
-   AND l.wanted > 0 AND c.refunded + c.reserved + l.wanted <= c.amount
-RETURNING c.currency, c.vendor, l.wanted AS amount
+UPDATE ferryman.charges c SET reserved = c.reserved + w.amount
+  FROM wish w
+ WHERE c.id = :charge AND c.status IN ('succeeded', 'partially_refunded')
+   AND w.amount > 0 AND c.refunded + c.reserved + w.amount <= c.amount
+RETURNING c.currency, c.vendor, w.amount
 """)
+
+# A statement of its own, so that the one above sees what was committed while this one waited.
+LOCK_CHARGE = text("SELECT FROM ferryman.charges WHERE id = :charge FOR UPDATE")
 
 REFUND = text("""
 SELECT f.id, f.charge_id, f.amount, f.currency, f.status, f.vendor, c.vendor_reference AS payment
@@ -71,6 +74,7 @@ SELECT f.id, f.charge_id, f.amount, f.currency, f.status, f.vendor, c.vendor_ref
 INSERT_REFUND = text("""
 INSERT INTO ferryman.refunds (id, charge_id, vendor, status, amount, currency, reason)
 VALUES (:id, :charge, :vendor, 'reserved', :amount, :currency, :reason)
+    ON CONFLICT (id) DO UPDATE SET status = 'reserved', amount = excluded.amount
 """)
 
 # What a refund had reserved is given back when it fails and becomes `refunded` when it succeeds.
@@ -160,9 +164,12 @@ async def reserve(
 ) -> Reservation | None:
     """Set the refund's amount aside, once a job; no amount means all that is left.
 
-    None: the charge does not bear it (see `charge` for why). A repeat returns the first answer.
+    None: the charge does not bear it (see `charge` for why). A repeat returns the first answer;
+    after a failure, which gave the amount back, it is set aside anew.
     """
-    if (known := await _reservation(connection, id)) is not None:
+    await connection.execute(LOCK_CHARGE, {"charge": charge_id})
+    known = await _reservation(connection, id)
+    if known is not None and known.status != "failed":
         return known
     values = {"charge": charge_id, "amount": amount}
     row = (await connection.execute(RESERVE, values)).one_or_none()

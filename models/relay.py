@@ -24,7 +24,8 @@ TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s)"
 STATES = f"SELECT {STATE_COLUMNS} FROM ferryman.vendor_states WHERE account = 'default'"
 
 # An empty queue with published jobs means that the broker lost them. They go again after 5 s,
-# doubling: a worker may also hold them in its memory, and a second message does no harm.
+# doubling: a worker may also hold them in its memory, and a second message does no harm. One may
+# also be lost while others stand in the queue, by a worker that died with it: that takes a minute.
 PUBLISH = """
 WITH v AS (
   SELECT * FROM jsonb_to_recordset(%(rooms)s::jsonb) AS v(vendor text, room int, empty boolean)
@@ -39,8 +40,9 @@ WITH v AS (
 ), lost AS (
   SELECT j.id FROM v CROSS JOIN LATERAL (
       SELECT id FROM ferryman.jobs
-       WHERE v.empty AND vendor = v.vendor AND status = 'waiting' AND run_at <= now()
-         AND published_at < now() - make_interval(secs => 5 * 2 ^ least(publishes - 1, 6))
+       WHERE vendor = v.vendor AND status = 'waiting' AND run_at <= now()
+         AND published_at < now() - make_interval(
+               secs => CASE WHEN v.empty THEN 5 ELSE 60 END * 2 ^ least(publishes - 1, 6))
        ORDER BY published_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
 )
 UPDATE ferryman.jobs j SET published_at = now(), publishes = publishes + 1
@@ -87,6 +89,10 @@ def connect(url: str) -> psycopg.Connection[Any]:
     """A connection that listens for new jobs, where the server lets it."""
     arguments: dict[str, Any] = {**CONNECT_ARGS}
     connection = psycopg.connect(url, autocommit=True, row_factory=dict_row, **arguments)
+    # A host that dies within a tick must not keep the lock from all other relays.
+    connection.execute("SET idle_in_transaction_session_timeout = '10s'")
+    connection.execute("SET tcp_keepalives_idle = 10")
+    connection.execute("SET tcp_keepalives_interval = 5")
     connection.execute(f"LISTEN {CHANNEL}")
     return connection
 

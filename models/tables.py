@@ -107,6 +107,8 @@ class Job(Base):
     publishes: Mapped[int] = mapped_column(server_default=ZERO)
     crashes: Mapped[int] = mapped_column(server_default=ZERO)
     throttled_since: Mapped[datetime | None]
+    # When it was first to run: retries and parks move `run_at`, but not the longest wait.
+    due_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class JobKey(Base):

@@ -80,8 +80,8 @@ WITH changed AS (
   UPDATE ferryman.vendor_states
      SET failures = 0, breaker = 'closed', generation = generation + (breaker <> 'closed')::int,
          opened_at = NULL, probe_at = NULL, probe_until = NULL
-   WHERE vendor = :vendor AND account = 'default' AND generation = :generation
-     AND breaker <> 'open'
+   WHERE vendor = :vendor AND account = 'default'
+     AND ((generation = :generation AND breaker <> 'open') OR (:probe AND breaker = 'half-open'))
   RETURNING *
 ), told AS (
   INSERT INTO ferryman.breaker_changes (vendor, state)
@@ -90,6 +90,7 @@ WITH changed AS (
 SELECT {STATE_COLUMNS} FROM changed
 """)
 
+# A probe may outlive its permit (a large sync): its success then still shows the vendor to be well.
 # One permit in the whole cluster; it has a lifetime, since its holder may die.
 PROBE = text(f"""
 WITH changed AS (

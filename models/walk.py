@@ -25,6 +25,8 @@ class Claim:
     """A wish to run a job. `token` makes the claim safe to repeat after a lost connection."""
 
     id: UUID
+    kind: str
+    vendor: str
     token: UUID
     worker: UUID
     deadline_seconds: float
@@ -43,6 +45,7 @@ class Claimed:
     batch_id: UUID | None
     expired: bool
     throttled_seconds: float
+    age_seconds: float
     sends: Sequence[Row]
 
 
@@ -93,20 +96,22 @@ class Park:
     """A job that is not admitted now: it waits without an attempt."""
 
     job_id: UUID
+    vendor: str
     reason: str
     delay_seconds: float
 
 
 # A job that was running when its worker died is a suspect, and a worker runs one suspect at a
-# time: so the next crash tells the poisonous one from its innocent neighbours.
+# time: so the next crash tells the poisonous one from its innocent neighbours. One that has run
+# for a minute is not about to kill its worker, and holds up no other.
 CLAIM = driver_sql("""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-      AS r(id uuid, token uuid, worker uuid, deadline_seconds float8)
+      AS r(id uuid, kind text, vendor text, token uuid, worker uuid, deadline_seconds float8)
 ), locked AS (
   SELECT j.id, r.token, r.worker, r.deadline_seconds, j.status = 'running' AS mine,
          j.crashes > 0 AS suspect
-    FROM ferryman.jobs j JOIN r USING (id)
+    FROM ferryman.jobs j JOIN r USING (id, kind, vendor)
    WHERE ((j.status = 'waiting' AND j.run_at <= now())
           OR (j.status = 'running' AND j.claim = r.token))
      AND EXISTS (SELECT FROM ferryman.workers w WHERE w.id = r.worker AND w.lease_until > now())
@@ -118,7 +123,9 @@ WITH r AS (
    WHERE NOT suspect OR mine
       OR (nth = 1 AND NOT EXISTS (
             SELECT FROM ferryman.jobs s
-             WHERE s.worker_id = l.worker AND s.status = 'running' AND s.crashes > 0))
+              JOIN ferryman.attempts a ON a.job_id = s.id AND a.number = s.fence
+             WHERE s.worker_id = l.worker AND s.status = 'running' AND s.crashes > 0
+               AND a.started_at > now() - interval '1 minute'))
 ), postponed AS (
   UPDATE ferryman.jobs j SET run_at = now() + interval '200 ms', published_at = NULL
     FROM locked l WHERE j.id = l.id AND l.id NOT IN (SELECT id FROM chosen)
@@ -136,8 +143,9 @@ WITH r AS (
 )
 SELECT id, kind, vendor, args, fence, attempts, batch_id, claim,
        coalesce(expires_at, 'infinity') < now()
-         OR run_at < now() - make_interval(secs => :max_wait) AS expired,
+         OR due_at < now() - make_interval(secs => :max_wait) AS expired,
        coalesce(extract(epoch FROM now() - throttled_since), 0)::float8 AS throttled_seconds,
+       greatest(0, extract(epoch FROM now() - due_at))::float8 AS age_seconds,
        (SELECT coalesce(jsonb_agg(to_jsonb(s)
                  || jsonb_build_object('repeatable', coalesce(s.repeat_until > now(), false))
                  ORDER BY s.sent_at), '[]')
@@ -151,7 +159,7 @@ WITH r AS (
       AS r(job_id uuid, attempt bigint, step text, vendor_key text, repeat text,
            repeat_seconds float8, request jsonb)
 ), held AS (
-  SELECT j.id FROM ferryman.jobs j
+  SELECT j.id, j.fence FROM ferryman.jobs j
     JOIN (SELECT DISTINCT job_id, attempt FROM r) AS r ON j.id = r.job_id AND j.fence = r.attempt
    WHERE j.status = 'running' ORDER BY j.id FOR UPDATE OF j
 )
@@ -162,9 +170,9 @@ SELECT r.job_id, r.step, r.attempt, r.vendor_key, r.repeat,
                   WHERE p.job_id = r.job_id AND p.vendor_key = r.vendor_key),
                 now() + make_interval(secs => r.repeat_seconds)),
        r.request
-  FROM r WHERE r.job_id IN (SELECT id FROM held)
+  FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.attempt
     ON CONFLICT (job_id, step, attempt) DO UPDATE SET sent_at = now(), answered_at = NULL
-RETURNING s.job_id
+RETURNING s.job_id, s.attempt
 """)
 
 # `attempts` shows whether this very close was committed already, before a connection was lost.
@@ -175,7 +183,7 @@ WITH r AS (
            delay_seconds float8, counts boolean, throttled boolean, result jsonb, error jsonb,
            trace jsonb, answered jsonb, interactions jsonb)
 ), held AS (
-  SELECT j.id FROM ferryman.jobs j JOIN r ON j.id = r.job_id
+  SELECT j.id, j.fence FROM ferryman.jobs j JOIN r ON j.id = r.job_id
    WHERE j.fence = r.fence AND j.status = 'running' ORDER BY j.id FOR UPDATE OF j
 ), jobs AS (
   UPDATE ferryman.jobs j
@@ -187,21 +195,23 @@ WITH r AS (
          throttled_since = CASE WHEN r.throttled THEN coalesce(j.throttled_since, now()) END,
          crashes = 0, worker_id = NULL, deadline_at = NULL,
          finished_at = CASE WHEN r.status IN ('succeeded', 'failed', 'cancelled') THEN now() END
-    FROM r WHERE j.id = r.job_id AND j.id IN (SELECT id FROM held)
+    FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.fence
+   WHERE j.id = r.job_id
 ), closed AS (
   UPDATE ferryman.attempts a SET finished_at = now(), outcome = r.outcome, error = r.trace
-    FROM r WHERE a.job_id = r.job_id AND a.number = r.fence AND a.finished_at IS NULL
-             AND a.job_id IN (SELECT id FROM held)
+    FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.fence
+   WHERE a.job_id = r.job_id AND a.number = r.fence AND a.finished_at IS NULL
 ), answered AS (
   UPDATE ferryman.sends s SET answered_at = now()
-    FROM r WHERE s.job_id = r.job_id AND r.answered ? s.step AND s.answered_at IS NULL
-             AND r.job_id IN (SELECT id FROM held)
+    FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.fence
+   WHERE s.job_id = r.job_id AND r.answered ? s.step AND s.answered_at IS NULL
 ), kept AS (
   INSERT INTO ferryman.interactions
   SELECT i.* FROM r, jsonb_populate_recordset(NULL::ferryman.interactions, r.interactions) AS i
   ON CONFLICT DO NOTHING
 )
-SELECT r.job_id, r.job_id IN (SELECT id FROM held) AS held,
+SELECT r.job_id, r.fence,
+       EXISTS (SELECT FROM held h WHERE h.id = r.job_id AND h.fence = r.fence) AS held,
        EXISTS (SELECT FROM ferryman.attempts a
                 WHERE a.job_id = r.job_id AND a.number = r.fence
                   AND a.outcome = r.outcome) AS repeated
@@ -217,9 +227,9 @@ UPDATE ferryman.sends s SET answered_at = now()
 PARK = driver_sql("""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-      AS r(job_id uuid, reason text, delay_seconds float8)
+      AS r(job_id uuid, vendor text, reason text, delay_seconds float8)
 ), held AS (
-  SELECT j.id FROM ferryman.jobs j JOIN r ON j.id = r.job_id
+  SELECT j.id FROM ferryman.jobs j JOIN r ON j.id = r.job_id AND j.vendor = r.vendor
    WHERE j.status = 'waiting' ORDER BY j.id FOR UPDATE OF j
 )
 UPDATE ferryman.jobs j
@@ -251,22 +261,24 @@ async def claim(
 async def leave(connection: Connection, marks: Sequence[Leaving]) -> list[bool]:
     """Record that requests are about to leave. False: the lease was lost, nothing may leave."""
     found = await connection.execute(LEAVE, {"rows": dumps(marks)})
-    held = {row["job_id"] for row in await found.fetchall()}
-    return [mark.job_id in held for mark in marks]
+    held = {(row["job_id"], row["attempt"]) for row in await found.fetchall()}
+    return [(mark.job_id, mark.attempt) in held for mark in marks]
 
 
 async def close(connection: Connection, closes: Sequence[Close]) -> list[bool]:
     """End attempts. False: the lease was lost, so only the interactions were kept."""
     async with connection.transaction():
         found = await connection.execute(CLOSE, {"rows": dumps([_head(c) for c in closes])})
-        rows = {row["job_id"]: row for row in await found.fetchall()}
+        rows = {(row["job_id"], row["fence"]): row for row in await found.fetchall()}
+        held = [rows[c.job_id, c.fence]["held"] for c in closes]
         for table, write in _WRITERS.items():
-            lines = [
-                line for c in closes if rows[c.job_id]["held"] for line in c.writes.get(table, ())
-            ]
+            mine = [c for c, ours in zip(closes, held, strict=True) if ours]
+            lines = [line for c in mine for line in c.writes.get(table, ())]
             if lines:
                 await connection.execute(write, {"rows": dumps(lines)})
-    return [rows[c.job_id]["held"] or rows[c.job_id]["repeated"] for c in closes]
+    return [
+        ours or rows[c.job_id, c.fence]["repeated"] for c, ours in zip(closes, held, strict=True)
+    ]
 
 
 async def park(connection: Connection, parks: Sequence[Park]) -> list[bool]:

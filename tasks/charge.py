@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from uuid_utils.compat import uuid7
 
-from adapters._base import Unavailable, Unknown
+from adapters._base import Unknown
 from adapters._payments import ChargeOrder, Payment, Payments
 from ferryman import requests
 from models import payments as ledger
@@ -77,7 +77,10 @@ async def _create(attempt: Attempt[requests.Charge], vendor: Payments, row: ledg
 
 def _compare(order: ChargeOrder, payment: Payment) -> None:
     if payment.status != "succeeded":
-        raise Unavailable("the vendor is still processing the payment", retry_after=30.0)
+        # Under the same key the vendor would tell the same for ever.
+        raise Unknown(
+            "the vendor is still processing the payment", code="processing", for_person=True
+        )
     if (payment.amount, payment.currency.lower()) != (order.amount, order.currency):
         raise Unknown(
             "the vendor confirms another amount than was asked for",

@@ -26,6 +26,9 @@ GIVEN = {
 for name in [name for name in os.environ if name.startswith("FERRYMAN_")]:
     if name != "FERRYMAN_CONTRACTS":
         del os.environ[name]
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
 
 # pytest-xdist runs two of these processes side by side, on one broker where it is a given one.
 PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

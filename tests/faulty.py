@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.message import Message
+from email.parser import HeaderParser
 
 CUT = "cut"
 SILENT = "silent"
@@ -28,6 +30,7 @@ class Faulty:
     url: str
     script: list[bytes | str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
+    heads: list[Message] = field(default_factory=list)
     connections: int = 0
 
 
@@ -40,8 +43,9 @@ async def faulty(*script: bytes | str) -> AsyncIterator[Faulty]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         state.connections += 1
         open_writers.append(writer)
-        while (line := await _request(reader)) is not None:
-            state.executed.append(line)
+        while (request := await _request(reader)) is not None:
+            state.executed.append(request[0])
+            state.heads.append(request[1])
             step = state.script.pop(0) if state.script else OK
             if step == CUT:
                 writer.transport.abort()
@@ -60,16 +64,15 @@ async def faulty(*script: bytes | str) -> AsyncIterator[Faulty]:
             writer.transport.abort()
 
 
-async def _request(reader: asyncio.StreamReader) -> str | None:
-    """One request, read to its end: its method and path."""
+async def _request(reader: asyncio.StreamReader) -> tuple[str, Message] | None:
+    """One request, read to its end: its method and path, and its headers."""
     try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        for line in head.splitlines():
-            name, _, value = line.partition(":")
-            if name.lower() == "content-length":
-                await reader.readexactly(int(value))
-            if name.lower() == "transfer-encoding":
-                await reader.readuntil(b"0\r\n\r\n")
+        line, _, rest = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").partition("\r\n")
+        head = HeaderParser().parsestr(rest)
+        if size := int(head.get("content-length", 0)):
+            await reader.readexactly(size)
+        if "transfer-encoding" in head:
+            await reader.readuntil(b"0\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-    return " ".join(head.split(" ", 2)[:2])
+    return " ".join(line.split(" ", 2)[:2]), head

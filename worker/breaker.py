@@ -30,7 +30,14 @@ from models.vendors import State
 # A change by another process is seen this much later at the most.
 CACHE_SECONDS = 0.25
 PAUSE_LOOK_SECONDS = 5.0
+PROBING_LOOK_SECONDS = 1.0
 FAILURES = (NotSent, Unknown, Unavailable, TimeoutError)
+
+
+def _is_no_failure(error: BaseException) -> bool:
+    """A refusal, a limit, or an answer that is odd but an answer, says nothing of the vendor's
+    health."""
+    return not isinstance(error, FAILURES) or getattr(error, "for_person", False)
 
 
 class Parked(Exception):
@@ -103,7 +110,7 @@ class VendorBreaker(pybreaker.CircuitBreaker):
             fail_max=policy.breaker_fail_max,
             reset_timeout=policy.breaker_reset_seconds,
             state_storage=self.snapshot,
-            exclude=[lambda error: not isinstance(error, FAILURES)],
+            exclude=[_is_no_failure],
             name=vendor,
         )
         self._vendor = vendor
@@ -147,7 +154,9 @@ class VendorBreaker(pybreaker.CircuitBreaker):
                 await vendors.release(connection, self._vendor, permit.generation)
 
     async def _probe(self, row: State) -> Permit:
-        wait = max(row.probe_in if row.breaker == pybreaker.STATE_OPEN else row.probing_for, 0.1)
+        # A probe may end at any moment; meanwhile the relay publishes no others.
+        probing = min(row.probing_for, PROBING_LOOK_SECONDS)
+        wait = max(row.probe_in if row.breaker == pybreaker.STATE_OPEN else probing, 0.1)
         if row.probe_in <= CACHE_SECONDS and row.probing_for <= CACHE_SECONDS:
             lifetime = 2 * self._policy.timeout_seconds
             async with self._ledger.transaction() as connection:

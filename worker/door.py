@@ -17,6 +17,7 @@ import redis
 import structlog
 
 from models import relay as ledger
+from models.group import is_passing
 from models.relay import Foreign
 
 log = structlog.get_logger()
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 # Celery's Redis transport writes a list for each priority step.
 QUEUES = ("ferryman", "ferryman\x06\x163", "ferryman\x06\x166", "ferryman\x06\x169")
 MOST = 200
+# SQLSTATEs that are the message's own fault.
+OURS, BAD_DATA, BROKEN_RULE = "FE", "22", "23"
 
 Received = list[tuple[str, bytes]]
 
@@ -60,7 +63,7 @@ def read(raw: bytes) -> Foreign:
         task = str(headers["task"])
         job_id = UUID(headers["id"])
         eta = datetime.fromisoformat(headers["eta"]) if headers.get("eta") else None
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a stranger sends, the relay must go on
         raise ValueError(f"not a task message ({type(error).__name__})") from None
     if not task.startswith("ferryman.") or args or not isinstance(kwargs, dict):
         raise ValueError("a job is sent as ferryman.<kind> with keyword arguments only")
@@ -68,14 +71,19 @@ def read(raw: bytes) -> Foreign:
 
 
 def _store(connection: psycopg.Connection[Any], raw: bytes) -> None:
-    """One message, on its own: a bad one is refused and hinders no other."""
+    """One message, on its own: a bad one is refused and hinders no other. What is no fault of the
+    message is raised, and leaves it where it is."""
     try:
         message = read(raw)
-        with connection.transaction():
-            ledger.receive(connection, message)
     except ValueError as error:
         log.error("message.refused", why=str(error))
+        return
+    try:
+        with connection.transaction():
+            ledger.receive(connection, message)
     except psycopg.Error as error:
-        if error.sqlstate is None or error.sqlstate.startswith(("08", "57", "53")):
+        state = error.sqlstate or ("" if is_passing(error) else BAD_DATA)
+        if not state.startswith((OURS, BAD_DATA, BROKEN_RULE)):
             raise
-        log.error("message.refused", why=f"the ledger does not take it ({error.sqlstate})")
+        why = f"the ledger does not take it ({state})"
+        log.error("message.refused", job_id=str(message.id), why=why)

@@ -12,49 +12,79 @@ import psycopg
 import structlog
 from uuid_utils.compat import uuid7
 
-from adapters._base import Unknown, adapter
+from adapters._base import Misconfigured, Unknown, adapter
 from adapters._http import HttpCall
 from ferryman import requests
 from ferryman.policies import Policy, policy
+from models.group import LedgerDown, is_away
 from models.walk import Claim, Claimed, Close, Park
 from tasks._base import Attempt, Done, Job
 from worker.breaker import Parked, Permit
+from worker.heartbeat import Lease
 from worker.journal import Journal
 from worker.runtime import Runtime
 from worker.verdict import Expired, Facts, HandedBack, LeaseLost, Verdict, verdict
 
 log = structlog.get_logger()
 
+AWAY_SECONDS = 0.5
+
 
 class Execution:
     """An attempt that holds its job: `perform()`, then `end()` if that raised."""
 
-    def __init__(self, runtime: Runtime, job: Job[Any], claimed: Claimed, permit: Permit) -> None:
+    def __init__(
+        self, runtime: Runtime, job: Job[Any], claimed: Claimed, permit: Permit, lease: Lease
+    ) -> None:
         self.claimed = claimed
         self._runtime = runtime
         self._job = job
         self._permit = permit
         self._policy: Policy = policy(claimed.vendor)
-        self._journal = Journal(claimed, runtime.ledger, runtime.heartbeat.lease, self._policy)
+        self._journal = Journal(claimed, runtime.ledger, lease, self._policy)
         self._started = time.monotonic()
 
     @classmethod
     async def begin(
         cls, runtime: Runtime, job: Job[Any], id: UUID, vendor: str
     ) -> Execution | None:
-        """Admit, then claim. None: parked, or not ours to run."""
+        """Admit, then claim. None: parked, or not ours to run.
+
+        While the ledger is away the message is held: it is acknowledged, and dropping a thousand
+        of them would put the oldest jobs behind all others.
+        """
+        while True:
+            try:
+                return await cls._begin(runtime, job, id, vendor)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await asyncio.sleep(AWAY_SECONDS)
+
+    @classmethod
+    async def _begin(
+        cls, runtime: Runtime, job: Job[Any], id: UUID, vendor: str
+    ) -> Execution | None:
         try:
             permit = await runtime.breakers.admit(vendor)
         except Parked as parked:
-            await runtime.ledger.park(Park(id, parked.reason, parked.seconds))
+            await runtime.ledger.park(Park(id, vendor, parked.reason, parked.seconds))
             return None
-        claimed = await runtime.ledger.claim(
-            Claim(id, uuid7(), runtime.heartbeat.lease.worker, job.deadline_seconds)
-        )
-        if claimed is None or claimed.kind != job.request.kind:
+        while not (lease := runtime.heartbeat.lease).holds():  # noqa: ASYNC110 - a thread renews it
+            await asyncio.sleep(AWAY_SECONDS)
+        wish = Claim(id, job.request.kind, vendor, uuid7(), lease.worker, job.deadline_seconds)
+        claiming = asyncio.ensure_future(runtime.ledger.claim(wish))
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The claim may be committed by now: what we hold must be handed back.
+            if (claimed := await claiming) is not None:
+                await cls(runtime, job, claimed, permit, lease).end(HandedBack())
+            raise
+        if claimed is None:
             await runtime.breakers[vendor].release(permit)
             return None
-        return cls(runtime, job, claimed, permit)
+        return cls(runtime, job, claimed, permit, lease)
 
     async def perform(self) -> None:
         """Run the job's own code and close the attempt with its success. Raises what it raised."""
@@ -63,8 +93,13 @@ class Execution:
                 done = await self._run()
         except asyncio.CancelledError:
             raise HandedBack from None
+        # From here on the effect is proven: neither a shutdown nor a breaker may change that.
+        closing = asyncio.ensure_future(self._succeed(done))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
         await self._record(None)
-        await self._succeed(done)
 
     async def end(self, error: BaseException) -> Verdict:
         """Close the attempt as the error demands, and tell how."""
@@ -72,6 +107,7 @@ class Execution:
         facts = Facts(
             attempts=self.claimed.attempts,
             throttled_seconds=self.claimed.throttled_seconds,
+            age_seconds=self.claimed.age_seconds,
             doubts=self._journal.doubts(),
             policy=self._policy,
         )
@@ -102,21 +138,31 @@ class Execution:
         )
 
     async def _succeed(self, done: Done) -> None:
-        try:
-            await self._close(
-                Verdict("succeeded", "succeeded"), result=done.result, writes=done.writes
-            )
-        except psycopg.Error:
-            # The effect is there but its rows are not: that is no proof of absence.
-            self._journal.answers.clear()
-            raise
+        """Close with a success, for as long as the ledger is away: the close names its fence, so
+        that it is right at any later time as well."""
+        success = Verdict("succeeded", "succeeded")
+        while True:
+            try:
+                await self._close(success, result=done.result, writes=done.writes)
+                return
+            except LedgerDown:
+                log.warning("attempt.not_closed", job_id=str(self.claimed.id))
+            except psycopg.Error:
+                # The effect is there but its rows are not: that is no proof of absence.
+                self._journal.answers.clear()
+                raise
 
     async def _record(self, error: BaseException | None) -> None:
+        """Tell the breaker. It never decides about the job."""
         breaker = self._runtime.breakers[self.claimed.vendor]
-        if error is None or self._journal.interactions:
-            await breaker.record(self._permit, error)
-        else:
-            await breaker.release(self._permit)
+        told = error is None or self._journal.interactions or isinstance(error, Misconfigured)
+        try:
+            if told:
+                await breaker.record(self._permit, error)
+            else:
+                await breaker.release(self._permit)
+        except Exception as trouble:
+            log.warning("breaker.not_told", error=type(trouble).__name__)
 
     async def _close(
         self,
@@ -125,24 +171,23 @@ class Execution:
         result: dict[str, Any] | None = None,
         writes: dict[str, list[dict[str, Any]]],
     ) -> None:
-        held = await self._runtime.ledger.close(
-            Close(
-                job_id=self.claimed.id,
-                fence=self.claimed.fence,
-                status=decided.status,
-                outcome=decided.outcome,
-                reason=decided.reason,
-                delay_seconds=decided.delay_seconds,
-                counts=decided.counts,
-                throttled=decided.throttled,
-                result=result,
-                error=decided.error if decided.status != "waiting" else None,
-                trace=decided.error,
-                answered=self._journal.answers,
-                interactions=self._journal.interactions,
-                writes=writes,
-            )
+        end = Close(
+            job_id=self.claimed.id,
+            fence=self.claimed.fence,
+            status=decided.status,
+            outcome=decided.outcome,
+            reason=decided.reason,
+            delay_seconds=decided.delay_seconds,
+            counts=decided.counts,
+            throttled=decided.throttled,
+            result=result,
+            error=decided.error if decided.status != "waiting" else None,
+            trace=decided.error,
+            answered=self._journal.answers,
+            interactions=self._journal.interactions,
+            writes=writes,
         )
+        held = await self._runtime.ledger.close(end)
         self._tell(decided.outcome if held else "lease_lost")
         if not held:
             raise LeaseLost

@@ -64,7 +64,7 @@ class Heartbeat:
         while not self._stopping.wait(self._seconds / 3):
             try:
                 self._renew()
-            except DBAPIError as error:
+            except Exception as error:  # a dead heartbeat is a worker that does nothing any more
                 self._well_since = time.monotonic()
                 log.warning("lease.renewal_failed", error=type(error).__name__)
 

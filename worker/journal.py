@@ -35,7 +35,8 @@ class Journal:
         first = self._first(step, key)
         if self._doubts_of(step) and not all(self._doubts_of(step)):
             raise Unknown("an earlier request may have had its effect", for_person=True)
-        self._check_lease()
+        if not self._lease.holds():
+            raise LeaseLost
         seconds = self._policy.repeat_seconds if repeat is Repeat.KEY else None
         mark = Leaving(
             self.job_id,
@@ -48,7 +49,10 @@ class Journal:
         )
         if not await self._ledger.leave(mark):
             raise LeaseLost
-        self._check_lease()
+        if not self._lease.holds():
+            # Nothing has left and nothing will: that must not look like doubt to a rescuer.
+            await self._ledger.no_effect(NoEffect(self.job_id, step, self._fence))
+            raise LeaseLost
         self._sends[step, self._fence] = {
             "step": step,
             "attempt": self._fence,
@@ -64,6 +68,14 @@ class Journal:
         """The request just sent did nothing; an earlier one of this step stays in doubt."""
         await self._ledger.no_effect(NoEffect(self.job_id, step, self._fence))
         self._sends.pop((step, self._fence), None)
+
+    def doubtful(self, step: str) -> bool:
+        """Whether an earlier attempt's request of this step is in doubt."""
+        return any(
+            send["answered_at"] is None
+            for (named, attempt), send in self._sends.items()
+            if named == step and attempt != self._fence
+        )
 
     def answered(self, step: str) -> None:
         self.answers.append(step)
@@ -96,10 +108,6 @@ class Journal:
             ),
             None,
         )
-
-    def _check_lease(self) -> None:
-        if not self._lease.holds():
-            raise LeaseLost
 
 
 def _stored(request: Request) -> Row:

@@ -13,7 +13,7 @@ from structlog.typing import Processor
 from adapters._redact import text
 from models.engine import dumps
 
-NOISY = ("httpx", "aiohttp", "kombu", "stripe", "asyncio", "celery.pool")
+NOISY = ("httpx", "aiohttp", "kombu", "stripe", "asyncio", "celery.pool", "botocore")
 # Celery's "received" and "succeeded" say nothing that `attempt.ended` does not say better.
 TWICE = ("celery.worker.strategy", "celery.app.trace")
 

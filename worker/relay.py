@@ -57,8 +57,9 @@ class Relay:
             try:
                 with ledger.connect(self._database_url) as connection:
                     self._serve(connection)
-            except (psycopg.Error, redis.RedisError) as error:
-                # The text of such an error may hold an address: its class is enough.
+            except Exception as error:
+                # Whatever it is, jobs must go on being published. The text of such an error may
+                # hold an address: its class is enough.
                 log.warning("relay.trouble", error=type(error).__name__)
                 self._stopping.wait(TROUBLE_SECONDS)
 

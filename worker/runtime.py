@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from adapters._http import Client
 from ferryman.policies import policies, policy
@@ -78,7 +77,7 @@ class Runtime:
                 continue
             try:
                 await self._rescue_once()
-            except (DBAPIError, OSError) as error:
+            except Exception as error:  # nobody else may be there to rescue
                 log.warning("rescue.failed", error=type(error).__name__)
 
     async def _rescue_once(self) -> None:

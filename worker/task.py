@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from ferryman.errors import InvalidArguments
 from ferryman.policies import policies
 from tasks._base import Job, Refusal
 from worker.execution import Execution
-from worker.verdict import Expired, LeaseLost
+from worker.verdict import Expired, HandedBack, LeaseLost
 
 QUEUE_PREFIX = "ferryman."
 
@@ -44,9 +45,13 @@ class JobTask(Task):
     job: ClassVar[Job[Any]]
 
     def run(self, *_: Any, **__: Any) -> None:
-        execution = await_only(
-            Execution.begin(self.app.runtime, self.job, UUID(self.request.id), self._vendor())
-        )
+        begin = Execution.begin(self.app.runtime, self.job, UUID(self.request.id), self._vendor())
+        try:
+            execution = await_only(begin)
+        except asyncio.CancelledError:
+            raise Ignore from None
+        except Exception as error:
+            raise Defect(type(error).__name__) from None
         if execution is None:
             raise Ignore
         self.request.execution = execution
@@ -55,7 +60,8 @@ class JobTask(Task):
         except self.autoretry_for:
             raise
         except LeaseLost:
-            raise Ignore from None
+            # Where it was lost before anything left, the job is still ours to give back.
+            raise self._end(HandedBack()) from None
         except Exception as error:
             raise self._end(error) from None
 
@@ -69,6 +75,8 @@ class JobTask(Task):
         except LeaseLost:
             ignored: Exception = Ignore()
             return ignored
+        except Exception as trouble:
+            return Defect(type(trouble).__name__)
         if decided.status == "waiting":
             again: Exception = Retry(decided.reason, when=round(decided.delay_seconds, 1))
             return again

@@ -19,10 +19,13 @@ from adapters._base import (
 from adapters._redact import text
 from ferryman.errors import InvalidArguments
 from ferryman.policies import Policy
+from models.group import is_away
 from tasks._base import Refusal, Wait
 
 THROTTLED_SECONDS = 2.0
 MISCONFIGURED_SECONDS = 30.0
+LEDGER_SECONDS = 1.0
+LONGEST_LOOK_SECONDS = 300.0
 
 
 class LeaseLost(Exception):
@@ -44,6 +47,7 @@ class Facts:
 
     attempts: int
     throttled_seconds: float
+    age_seconds: float
     doubts: Sequence[bool]
     policy: Policy
 
@@ -71,7 +75,11 @@ def verdict(  # noqa: PLR0911 - one return a row of the table
     """The consequence of each class of error."""
     match error:
         case Wait():
-            return _wait(facts, error.reason, error.seconds, "waited")
+            # What has waited for long can wait a little longer: looks become rare.
+            seconds = max(error.seconds, min(facts.age_seconds / 4, LONGEST_LOOK_SECONDS))
+            return _wait(facts, error.reason, seconds, "waited")
+        case Exception() if is_away(error):
+            return _wait(facts, "the ledger was away", LEDGER_SECONDS, "ledger_away")
         case HandedBack():
             return _wait(facts, "its worker stopped; it runs again", 0.0, "handed_back")
         case Throttled():

@@ -24,6 +24,7 @@ class Notes:
     without_effect: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     interactions: list[dict[str, Any]] = field(default_factory=list)
+    in_doubt: set[str] = field(default_factory=set)
 
     async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
         self.left.append((step, key, repeat, request))
@@ -34,6 +35,9 @@ class Notes:
 
     def answered(self, step: str) -> None:
         self.answers.append(step)
+
+    def doubtful(self, step: str) -> bool:
+        return step in self.in_doubt
 
     def saw(self, interaction: dict[str, Any]) -> None:
         self.interactions.append(interaction)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
@@ -15,8 +19,6 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from adapters import _sigv4
-from adapters._aws import Keys
 from adapters._base import (
     Misconfigured,
     NotSent,
@@ -301,38 +303,39 @@ async def test_a_listing_that_is_no_listing_is_not_taken_for_an_empty_bucket(
 # --- who asks
 
 
-@pytest.mark.parametrize("token", [None, "session/token+="])
-def test_a_signature_is_the_one_that_botocore_makes(token: str | None) -> None:
-    parameters = {"list-type": "2", "prefix": "ü a+b&c=d/~", "continuation-token": "x/y=="}
-    url = f"http://127.0.0.1:9000/bucket?{_sigv4.query(parameters)}"
-    keys = Keys("id", "secret", token)
-    ours = _sigv4.headers("GET", url, keys=keys, region="eu-west-1", service="s3", at=AT)
-
-    assert ours.get("x-amz-security-token") == token
-    theirs = AWSRequest("GET", url)
-    theirs.context["timestamp"] = ours["x-amz-date"]
-    for name, value in ours.items():
-        if name != "authorization":
-            theirs.headers[name] = value
-    signer = S3SigV4Auth(Credentials("id", "secret", token), "s3", "eu-west-1")
-    to_sign = signer.string_to_sign(theirs, signer.canonical_request(theirs))
-    assert ours["authorization"].endswith(signer.signature(to_sign, theirs))
-
-
-async def test_the_signed_query_leaves_as_one_that_means_the_same(
-    monkeypatch: pytest.MonkeyPatch, call: HttpCall
+@pytest.mark.parametrize("token", ["", "session/token+="])
+async def test_a_listing_is_signed_as_the_server_reads_it(
+    monkeypatch: pytest.MonkeyPatch, call: HttpCall, token: str
 ) -> None:
     async with faulty(xml(404, "NoSuchBucket")) as vendor:
         settings(monkeypatch, vendor.url)
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
         with pytest.raises(Refused):
             async for _ in Adapter().list(call, BUCKET, "ü a+b&c=d/~"):
                 pass
 
-    # The transport may leave a `/` as it is; a server signs what it reads out of the query.
-    query = vendor.executed[0].partition("?")[2]
+    path, _, query = vendor.executed[0].removeprefix("GET ").partition("?")
+    asked, head = dict(parse_qsl(query, strict_parsing=True)), vendor.heads[0]
+    assert (path, asked["prefix"]) == (f"/{BUCKET}", "ü a+b&c=d/~")
+    # A plus sign means a space to some servers, and itself to others.
     assert "+" not in query
-    assert dict(parse_qsl(query, strict_parsing=True))["prefix"] == "ü a+b&c=d/~"
-    assert sorted(query.split("&")) == query.split("&")
+    assert head.get("x-amz-security-token", "") == token
+    assert signature(f"{vendor.url}{path}", asked, head) in head["authorization"]
+
+
+def signature(url: str, asked: dict[str, str], head: Message) -> str:
+    """What botocore makes of a request that came in."""
+    proof = re.search(r"SignedHeaders=([^,]+)", head["authorization"])
+    assert proof
+    signed = {name: head[name] for name in proof[1].split(";")}
+    assert {"host", "x-amz-date"} <= set(signed)
+    request = AWSRequest("GET", url, headers=signed, params=asked)
+    request.context["timestamp"] = head["x-amz-date"]
+    keys = Credentials(*list(moto.ENVIRONMENT.values())[:2])
+    signer = S3SigV4Auth(keys, "s3", "eu-west-1")
+    to_sign = signer.string_to_sign(request, signer.canonical_request(request))
+    return f"Signature={signer.signature(to_sign, request)}"
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
@@ -349,14 +352,21 @@ async def test_a_missing_key_is_named(
     assert vendor.executed == []
 
 
-ROLE = json.dumps(
-    {
-        "AccessKeyId": "of-the-role",
-        "SecretAccessKey": "s",
-        "Token": "t",
-        "Expiration": "2099-01-01T00:00:00Z",
-    }
-).encode()
+async def test_changed_keys_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter, found = Adapter(), []
+    for name in ("one", "two"):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"secret-{name}")
+        keys = await adapter._credential()
+        found.append((keys["access_key_id"], keys["secret_access_key"]))
+
+    assert found == [("one", "secret-one"), ("two", "secret-two")]
+
+
+def role(serves: timedelta = timedelta(hours=6)) -> bytes:
+    until = (datetime.now(UTC) + serves).strftime("%Y-%m-%dT%H:%M:%SZ")
+    keys = {"AccessKeyId": "of-the-role", "SecretAccessKey": "s", "Token": "t", "Expiration": until}
+    return answer(200, json.dumps(keys).encode())
 
 
 @pytest.fixture
@@ -366,18 +376,50 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-async def test_without_keys_the_containers_role_is_asked(no_keys: pytest.MonkeyPatch) -> None:
-    async with faulty(answer(200, ROLE)) as agent:
+# Whoever is asked here answers on the test's own event loop: to block it would be to fail.
+async def test_without_keys_the_containers_role_is_asked_once_for_all(
+    no_keys: pytest.MonkeyPatch,
+) -> None:
+    async with faulty(role()) as agent:
         no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/role")
-        found = await Adapter()._credential()
+        adapter = Adapter()
+        together = await asyncio.gather(*(adapter._credential() for _ in range(8)))
+        found = await adapter._credential()
 
     assert (found["access_key_id"], found["secret_access_key"]) == ("of-the-role", "s")
+    assert {keys["token"] for keys in together} == {"t"}
     assert agent.executed == ["GET /role"]
 
 
+async def test_keys_that_end_soon_are_renewed(no_keys: pytest.MonkeyPatch) -> None:
+    soon = role(timedelta(minutes=12))
+    async with faulty(soon, soon, role()) as agent:
+        no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/role")
+        adapter = Adapter()
+        await adapter._credential()
+        # Too short-lived, they were asked for twice at once.
+        assert len(agent.executed) == 2
+        found = [await adapter._credential() for _ in range(2)]
+
+    assert len(agent.executed) == 3
+    # obstore asks again before this, and no key that is handed out serves for less.
+    ends = found[-1]["expires_at"]
+    assert ends
+    assert timedelta(minutes=5) < ends - datetime.now(UTC) <= timedelta(minutes=10)
+
+
+async def test_a_role_that_gave_no_keys_is_asked_again(no_keys: pytest.MonkeyPatch) -> None:
+    async with faulty(OK, role()) as agent:
+        no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/role")
+        adapter = Adapter()
+        with pytest.raises(Misconfigured, match="AWS_ACCESS_KEY_ID"):
+            await adapter._credential()
+
+        assert (await adapter._credential())["token"] == "t"
+
+
 async def test_without_keys_the_instances_role_is_asked(no_keys: pytest.MonkeyPatch) -> None:
-    script = answer(200, b"proof"), answer(200, b"our-role\n"), answer(200, ROLE)
-    async with faulty(*script) as instance:
+    async with faulty(answer(200, b"proof"), answer(200, b"our-role"), role()) as instance:
         no_keys.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.url)
         adapter = Adapter()
         found = [await adapter._credential(), await adapter._credential()]
@@ -385,6 +427,65 @@ async def test_without_keys_the_instances_role_is_asked(no_keys: pytest.MonkeyPa
     assert [keys["token"] for keys in found] == ["t", "t"]
     path = "/latest/meta-data/iam/security-credentials/"
     assert instance.executed == ["PUT /latest/api/token", f"GET {path}", f"GET {path}our-role"]
+
+
+async def test_a_silent_instance_is_not_waited_for(no_keys: pytest.MonkeyPatch) -> None:
+    async with faulty(SILENT, SILENT) as instance:
+        no_keys.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.url)
+        started = time.monotonic()
+        with pytest.raises(Misconfigured, match="AWS_ACCESS_KEY_ID is not set"):
+            await Adapter()._credential()
+
+    assert time.monotonic() - started < 4
+
+
+STS = b"""<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>of-the-pod</AccessKeyId>
+<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
+<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+</AssumeRoleWithWebIdentityResponse>"""
+
+
+@pytest.fixture
+def pod(no_keys: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A pod with a role of its own, as EKS sets it up."""
+    (tmp_path / "token").write_text("of-the-cluster")
+    no_keys.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    no_keys.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/ours")
+    no_keys.setenv("AWS_REGION", "eu-west-1")
+    return no_keys
+
+
+async def test_a_pods_token_is_traded_for_keys(pod: pytest.MonkeyPatch) -> None:
+    async with faulty(answer(200, STS)) as sts:
+        pod.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        assert (await Adapter()._credential())["access_key_id"] == "of-the-pod"
+
+    assert sts.executed == ["POST /"]
+
+
+async def test_a_refused_role_is_told_of_without_its_name(pod: pytest.MonkeyPatch) -> None:
+    async with faulty(xml(403, "AccessDenied")) as sts:
+        pod.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        with pytest.raises(Misconfigured, match=r"ClientError.*AWS_ACCESS_KEY_ID") as raised:
+            await Adapter()._credential()
+
+    assert "ours" not in raised.value.message
+
+
+async def test_the_regions_own_trader_is_asked(pod: pytest.MonkeyPatch) -> None:
+    async with faulty(answer(403), answer(403)) as proxy:
+        pod.setenv("HTTPS_PROXY", proxy.url)
+        pod.setenv("NO_PROXY", "")
+        with pytest.raises(Misconfigured):
+            await Adapter()._credential()
+
+    assert proxy.executed[0] == "CONNECT sts.eu-west-1.amazonaws.com:443"
+
+
+def test_nothing_of_awss_own_is_loaded_before_it_is_needed() -> None:
+    code = "import sys, adapters.s3; adapters.s3.Adapter(); sys.exit('botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 async def test_no_credential_stays_in_what_is_kept(

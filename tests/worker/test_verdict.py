@@ -26,7 +26,7 @@ STUCK = [False]
 
 
 def facts(attempts: int = 1, doubts: list[bool] = NONE, throttled: float = 0) -> Facts:
-    return Facts(attempts, throttled, doubts, POLICY)
+    return Facts(attempts, throttled, 0.0, doubts, POLICY)
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,11 @@ BEGIN
   IF enqueue.kind = 'bulk_email' THEN
     batch := new_id;
   END IF;
-  INSERT INTO ferryman.jobs (id, kind, vendor, args, key, priority, run_at, expires_at, batch_id)
+  INSERT INTO ferryman.jobs
+         (id, kind, vendor, args, key, priority, run_at, due_at, expires_at, batch_id)
   VALUES (new_id, enqueue.kind, chosen, enqueue.args, enqueue.key, wanted,
-          coalesce(enqueue.run_at, now()), enqueue.expires_at, batch)
+          coalesce(enqueue.run_at, now()), coalesce(enqueue.run_at, now()), enqueue.expires_at,
+          batch)
   ON CONFLICT ON CONSTRAINT jobs_pkey DO NOTHING;
   -- A batch has the id of its bulk job, and is there to be looked at from the start.
   IF FOUND AND batch IS NOT NULL THEN

@@ -257,6 +257,12 @@ def upgrade() -> None:
         sa.Column("publishes", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("crashes", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("throttled_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "due_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
         sa.CheckConstraint(
             "status IN ('waiting', 'running', 'succeeded', 'failed', 'unknown', 'cancelled')",
             name=op.f("jobs_status_check"),
