@@ -43,6 +43,10 @@ def test_a_message_is_a_job() -> None:
         message(body=[[], [], {}]),
         message(**{"content-type": "application/x-python-serialize"}),
         message(headers={"eta": "tomorrow"}),
+        message(headers={"id": 5}),
+        message(headers={"task": "ferryman.charge", "id": None}),
+        b"[" * 100_000,
+        b'{"content-type": "application/json", "headers": 5, "body": "e30="}',
     ],
 )
 def test_anything_else_is_refused(raw: bytes) -> None:
