@@ -45,8 +45,9 @@ JOBS = f"""
        AND (%(key)s::text IS NULL OR key = %(key)s)
        AND (%(batch)s::uuid IS NULL OR batch_id = %(batch)s)
        AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
-       AND (%(before)s::uuid IS NULL OR id < %(before)s)
-     ORDER BY id DESC LIMIT %(limit)s
+       AND (%(before)s::uuid IS NULL OR (created_at, id) <
+            (SELECT b.created_at, b.id FROM ferryman.jobs b WHERE b.id = %(before)s))
+     ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608  # our own columns
 BATCH = "SELECT ferryman.batch(%(id)s) AS batch"
 NO_SCHEMA = ("42883", "42P01", "3F000")

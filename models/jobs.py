@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, literal_column, select, text
+from sqlalchemy import Select, literal_column, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.tables import Attempt, Interaction, Job, JobKey, Route
@@ -72,7 +72,9 @@ async def jobs(
     limit: int,
 ) -> list[Row]:
     """Jobs, newest first; `before` is the last id of the page before this one."""
-    query: Select[Any] = select(*SHOWN).order_by(Job.id.desc()).limit(limit)
+    # Not by id: that of a job from a foreign Celery app is random.
+    newest = (Job.created_at.desc(), Job.id.desc())
+    query: Select[Any] = select(*SHOWN).order_by(*newest).limit(limit)
     for column, value in filters.items():
         query = query.where(getattr(Job, column) == value)
     if "key" in filters:
@@ -80,7 +82,8 @@ async def jobs(
     if since is not None:
         query = query.where(Job.created_at >= since)
     if before is not None:
-        query = query.where(Job.id < before)
+        last = select(Job.created_at, Job.id).where(Job.id == before).scalar_subquery()
+        query = query.where(tuple_(Job.created_at, Job.id) < last)
     found = (await connection.execute(query)).mappings()
     return [dict(row) for row in found]
 

@@ -78,7 +78,8 @@ class Job(Base):
         ),
         Index("jobs_held_idx", "worker_id", postgresql_where=text("status = 'running'")),
         Index("jobs_batch_idx", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
-        Index("jobs_listed_idx", "status", "id"),
+        Index("jobs_listed_idx", "created_at", "id"),
+        Index("jobs_status_idx", "status", "created_at", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

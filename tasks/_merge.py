@@ -7,7 +7,7 @@ loops and filters, which Jinja offers to a single mail, are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -43,6 +43,23 @@ class Merge:
             text=_tagged(letter.text, "text"),
             html=_tagged(letter.html, "html"),
         )
+
+    def check(self, datas: Iterable[Mapping[str, Any]]) -> None:
+        """That each name is known for somebody: one that nobody has is a slip in the letter.
+        Raises Refusal."""
+        missing = set() if self._templated else set(self._names)
+        for data in datas:
+            missing.difference_update(data)
+            if not missing:
+                return
+        if missing:
+            name = min(missing)
+            raise refusal(self._part_of(name), f"no recipient's data has `{name}`")
+
+    def _part_of(self, name: str) -> str:
+        if name in self._in_html:
+            return "html"
+        return "text" if name in self._in_text else "subject"
 
     def recipient(self, email_id: UUID, address: str, data: Mapping[str, Any]) -> Recipient:
         """One recipient with what is different for him. Raises Unfit."""

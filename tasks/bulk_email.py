@@ -55,6 +55,7 @@ class _Planner:
         self._vendor = vendor
         self._merge = Merge(letter, most_fill_bytes=vendor.most_fill_bytes)
         self._known: set[str] = set()
+        self._unfit: list[dict[str, Any]] = []
         self._room = 0
 
     def look(self) -> None:
@@ -64,6 +65,8 @@ class _Planner:
             status, reason, address = self._look_at(asked, email_id)
             job_id = self._next_part() if status == "waiting" else self._bulk_job
             self.emails.append(Planned(email_id, job_id, address, asked.data, status, reason))
+        if self._unfit and not self.parts:
+            self._merge.check(self._unfit)
 
     def _look_at(self, asked: requests.Recipient, email_id: UUID) -> tuple[str, str | None, str]:
         try:
@@ -74,6 +77,7 @@ class _Planner:
         except ValueError as error:
             return "invalid", f"to: {error}", asked.to
         except Unfit as error:
+            self._unfit.append({**self._shared, **(asked.data or {})})
             return "invalid", str(error), asked.to
         # Mailboxes that differ in case alone do not exist in practice; the same person twice does.
         if (known_as := address.lower()) in self._known:

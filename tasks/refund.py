@@ -67,6 +67,8 @@ def _charge_id(given: str) -> UUID:
 def _why_not(charge: dict[str, Any] | None, job_status: str | None) -> Exception:
     if charge is None and job_status in ("waiting", "running", "unknown"):
         return Wait("waits for the charge that it refunds", WAIT_FOR_CHARGE_SECONDS)
+    if charge is None and job_status in ("failed", "cancelled"):
+        return Refusal(f"charge_{job_status}", f"charge: it is {job_status}, nothing was taken")
     if charge is None:
         return Refusal("charge_not_found", "charge: there is no charge with that id")
     if charge["status"] not in ("succeeded", "partially_refunded"):

@@ -19,8 +19,10 @@ Ledger = psycopg.Connection[Any]
 ENQUEUE = "SELECT ferryman.enqueue(%(kind)s, %(args)s, key => %(key)s) AS id"
 
 
-def enqueue(ledger: Ledger, kind: str = "charge", key: str | None = None) -> UUID:
-    row = ledger.execute(ENQUEUE, {"kind": kind, "args": Jsonb({}), "key": key}).fetchone()
+def enqueue(ledger: Ledger, kind: str = "charge", key: str | None = None, **more: Any) -> UUID:
+    named = "".join(f", {name} => %({name})s" for name in more)
+    values = {"kind": kind, "args": Jsonb({}), "key": key, **more}
+    row = ledger.execute(ENQUEUE.replace(")s)", f")s{named})"), values).fetchone()
     assert row
     return UUID(str(row["id"]))
 
@@ -190,3 +192,20 @@ async def test_a_batch_and_its_counts(client: httpx.AsyncClient, ledger: Ledger)
     assert sum(batch["counts"].values()) == 10
     assert (batch["counts"]["waiting"], batch["counts"]["sent"]) == (4, 3)
     assert batch["created_at"].endswith("Z")
+
+
+async def test_newest_first_whatever_the_ids(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    # A foreign Celery app makes random ids: the oldest may be the greatest.
+    ids = [enqueue(ledger, id=UUID(int=n)) for n in (9, 5, 7)]
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = (await client.get(f"/v1/jobs?limit=1{cursor and f'&cursor={cursor}'}")).json()
+        pages += [UUID(job["id"]) for job in page["jobs"]]
+        cursor = page["next"]
+    assert pages == ids[::-1]
+
+
+async def test_a_planned_job_says_for_when(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    job_id = enqueue(ledger, run_at="2031-02-03T04:05:06Z")
+    job = (await client.get(f"/v1/jobs/{job_id}")).json()
+    assert job["reason"] == "planned for 2031-02-03 04:05:06 UTC"

@@ -148,3 +148,14 @@ async def test_a_bulk_without_a_sender_waits_and_says_which_setting_is_missing(
 
     assert (job["status"], job["reason"]) == ("waiting", "FROM_EMAIL is not set")
     assert await batch(driver, bulk_id) == {"status": "running", "total": 0}
+
+
+async def test_a_name_that_nobody_has_is_a_slip_in_the_letter(driver: Driver) -> None:
+    people = [{"to": f"person-{n}@example.com", "data": {"name": "x"}} for n in range(3)]
+    args = {"subject": "Hello {{ nmae }}", "text": "Dear {{ name }}", "recipients": people}
+
+    planned = await driver.run(await driver.enqueue("bulk_email", args))
+
+    assert planned["status"] == "failed"
+    assert planned["error"]["message"] == "subject: no recipient's data has `nmae`"
+    assert driver.vendor.requests == []

@@ -210,6 +210,8 @@ def test_the_commands_of_the_banner_can_be_pasted(with_token: bool) -> None:
         "pid": 1,
         "api_url": "http://127.0.0.1:8081",
         "flower_url": "http://127.0.0.1:5555",
+        "database_url": "postgresql://ferryman:p@127.0.0.1:5432/postgres",
+        "broker_url": "redis://:p@127.0.0.1:6379/0",
         "sandbox_url": None,
         "s3_url": None,
     }
@@ -219,6 +221,11 @@ def test_the_commands_of_the_banner_can_be_pasted(with_token: bool) -> None:
     assert "http://127.0.0.1:8081/v1/jobs" in curl
     assert json.loads(curl[-1])["kind"] == "charge"
     assert ("Authorization: Bearer ${FERRYMAN_API_TOKEN%%,*}" in curl) == with_token
+    exports = [line for line in text.splitlines() if "export" in line]
+    assert [line.split("=", 1)[1] for line in exports] == [
+        state["database_url"],
+        state["broker_url"],
+    ]
     enqueue = next(shlex.split(line) for line in text.splitlines() if " enqueue " in line)
     assert enqueue[0] == "FERRYMAN_HOME=/a home"
     assert Path(enqueue[1]).is_absolute()

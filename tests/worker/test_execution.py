@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -358,3 +359,22 @@ async def test_throttled_jobs_say_so_and_keep_their_attempts(driver: Driver) -> 
         " WHERE vendor = 'stripe'"
     )
     assert state["cool"] is True
+
+
+async def test_a_refund_of_a_charge_that_failed_says_so(driver: Driver) -> None:
+    declined = {"error": {"type": "card_error", "code": "card_declined"}}
+    answering(driver, Response(402, JSON, json.dumps(declined).encode()))
+    charge = await driver.enqueue("charge", CHARGE)
+    await driver.run(charge)
+
+    job = await driver.run(await driver.enqueue("refund", {"charge": str(charge)}))
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "charge_failed")
+
+
+async def test_a_job_planned_for_the_past_runs_now(driver: Driver) -> None:
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+
+    job = await driver.run(await driver.enqueue("charge", CHARGE, run_at=long_ago))
+
+    assert job["status"] == "succeeded"

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from worker.supervisor.up import BUCKET
+
 ARGS = (
     '{"customer": "user-42", "amount": 1250, "currency": "usd", "payment_method": "pm_card_visa"}'
 )
@@ -25,6 +27,11 @@ def banner(home: Path, state: dict[str, Any], *, with_token: bool) -> str:
             f"  Flower   {state['flower_url']}  shows, changes nothing",
             f"  vendors  {_vendors(state)}",
             f"  logs     {home / 'logs'}",
+            "",
+            "For SQL, for Python applications elsewhere, and for foreign Celery apps:",
+            "",
+            f"  export FERRYMAN_DATABASE_URL={shlex.quote(state['database_url'])}",
+            f"  export FERRYMAN_BROKER_URL={shlex.quote(state['broker_url'])}",
             "",
             "In another terminal:",
             "",
@@ -49,7 +56,8 @@ def _who_may(with_token: bool) -> str:
 def _vendors(state: dict[str, Any]) -> str:
     if state["sandbox_url"] is None:
         return "the real ones, for which the environment has keys (--sandbox: fakes)"
-    return f"{state['sandbox_url']} and {state['s3_url']}  fakes; nothing leaves this machine"
+    fakes = f"{state['sandbox_url']} and {state['s3_url']} (bucket {BUCKET})"
+    return f"{fakes}  fakes; nothing leaves this machine"
 
 
 def _curl(api_url: str, with_token: bool) -> str:

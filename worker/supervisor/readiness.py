@@ -39,11 +39,11 @@ def broker_answers(url: str) -> bool:
         client.close()
 
 
-def http_answers(port: int, path: str) -> bool:
-    """Whether a GET on the loopback port gives 200."""
+def http_answers(port: int, path: str, method: str = "GET") -> bool:
+    """Whether such a request to the loopback port gives 200."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=ASK_SECONDS)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

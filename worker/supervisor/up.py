@@ -17,6 +17,8 @@ from worker.supervisor.readiness import http_answers, listens
 # How much longer than its own grace a worker gets, to write down how its jobs ended.
 MARGIN_SECONDS = 5.0
 # Below these the fake vendors answer; an adapter's own default is the real vendor.
+# The one that the fake S3 begins with.
+BUCKET = "backup"
 SANDBOX_PATHS = {"STRIPE_BASE_URL": "/stripe", "SENDGRID_BASE_URL": "/sendgrid"}
 SANDBOX_CREDENTIALS = {
     "STRIPE_SECRET_KEY": "sk_test_" + "sandbox",
@@ -121,7 +123,8 @@ def _fakes(home: Path, addresses: Addresses, env: dict[str, str]) -> Iterator[Pr
             name="s3",
             argv=_python("moto.server", "-H", LOOPBACK, "-p", str(addresses.s3)),
             env=env,
-            ready=partial(listens, addresses.s3),
+            # Ready with a bucket in it: the fake forgets all when it ends.
+            ready=partial(http_answers, addresses.s3, f"/{BUCKET}", "PUT"),
             show=False,  # a line for every request
         )
 

@@ -105,7 +105,8 @@ BEGIN
   INSERT INTO ferryman.jobs
          (id, kind, vendor, args, key, priority, run_at, due_at, expires_at, batch_id)
   VALUES (new_id, enqueue.kind, chosen, enqueue.args, enqueue.key, wanted,
-          coalesce(enqueue.run_at, now()), coalesce(enqueue.run_at, now()), enqueue.expires_at,
+          -- A job that was planned for the past is not late: its longest wait begins now.
+          coalesce(enqueue.run_at, now()), greatest(enqueue.run_at, now()), enqueue.expires_at,
           batch)
   ON CONFLICT ON CONSTRAINT jobs_pkey DO NOTHING;
   -- A batch has the id of its bulk job, and is there to be looked at from the start.
@@ -147,6 +148,10 @@ CREATE FUNCTION ferryman.reason(job ferryman.jobs) RETURNS text LANGUAGE sql STA
                            to_char(s.cooldown_until AT TIME ZONE 'UTC', 'HH24:MI:SS'))
            END
       FROM ferryman.vendor_states s
-     WHERE s.vendor = job.vendor AND s.account = job.account), job.reason)
+     WHERE s.vendor = job.vendor AND s.account = job.account), job.reason,
+    CASE WHEN job.run_at > now()
+         THEN concat('planned for ', to_char(job.run_at AT TIME ZONE 'UTC',
+                                             'YYYY-MM-DD HH24:MI:SS'), ' UTC')
+         ELSE 'waits for its turn' END)
   ELSE job.reason END
 $$;

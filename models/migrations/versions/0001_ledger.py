@@ -294,7 +294,9 @@ def upgrade() -> None:
         schema="ferryman",
         postgresql_where=sa.text("status = 'running'"),
     )
-    op.create_index("jobs_listed_idx", "jobs", ["status", "id"], unique=False, schema="ferryman")
+    op.create_index(
+        "jobs_listed_idx", "jobs", ["created_at", "id"], unique=False, schema="ferryman"
+    )
     op.create_index(
         "jobs_published_idx",
         "jobs",
@@ -302,6 +304,9 @@ def upgrade() -> None:
         unique=False,
         schema="ferryman",
         postgresql_where=sa.text("status = 'waiting' AND published_at IS NOT NULL"),
+    )
+    op.create_index(
+        "jobs_status_idx", "jobs", ["status", "created_at", "id"], unique=False, schema="ferryman"
     )
     op.create_table(
         "objects",
