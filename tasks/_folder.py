@@ -19,7 +19,6 @@ from uuid import UUID
 
 from adapters._base import Unavailable
 from adapters._storage import PART_BYTES, SHA256, Content
-from tasks._base import Refusal
 from tasks._ends import Entry, Proof, Unsyncable, Written
 from tasks._rooted import Landing, Root
 
@@ -39,11 +38,9 @@ class Folder:
         self._target = target
 
     async def check(self) -> None:
-        """Raises Refusal when this is no folder that can be read here."""
-        if not await asyncio.to_thread(os.path.isdir, self._root.path):
-            raise Refusal("source_missing", "source: there is no such folder on this machine")
-        if not await asyncio.to_thread(os.access, self._root.path, os.R_OK | os.X_OK):
-            raise Refusal("source_unreadable", "source: the folder cannot be read")
+        """Raises Refusal when this folder cannot be what it is meant to be."""
+        root = self._root
+        await asyncio.to_thread(root.check_target if self._target else root.check_source)
 
     async def entries(self) -> AsyncIterator[Entry]:
         walk = self._walk((), "")

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from typing import Self
 
+from tasks._base import Refusal
 from tasks._ends import Unsyncable
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,12 +27,35 @@ class Root:
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
 
+    def check_source(self) -> None:
+        """Raises Refusal when this is no folder that can be read here."""
+        if not os.path.lexists(self.path):
+            raise Refusal("source_missing", "source: there is no such folder on this machine")
+        if not os.path.isdir(self.path):
+            raise Refusal("source_not_a_folder", "source: it is not a folder")
+        if not os.access(self.path, os.R_OK | os.X_OK):
+            raise Refusal("source_unreadable", "source: the folder cannot be read")
+
+    def check_target(self) -> None:
+        """Raises Refusal when this is no folder that can be written, nor can be made one. Nothing
+        is made yet: a dry run asks too."""
+        nearest = self.path
+        while not os.path.lexists(nearest):
+            nearest = os.path.dirname(nearest)
+        there = nearest == self.path
+        if not os.path.isdir(nearest):
+            what = "it" if there else "what it lies in"
+            raise Refusal("destination_not_a_folder", f"destination: {what} is not a folder")
+        # A folder that is there is listed as well.
+        if not os.access(nearest, os.W_OK | os.X_OK | (os.R_OK if there else 0)):
+            raise _not_writable("read and written" if there else "created")
+
     @contextmanager
     def folder(self, parts: Sequence[str], *, create: bool = False) -> Iterator[int]:
         """The descriptor of a folder below the root. Raises Unsyncable where a link or a file
-        stands in its place."""
+        stands in its place, Refusal where the root itself is to be made and cannot be."""
         if create:
-            os.makedirs(self.path, exist_ok=True)
+            self._make()
         inner = os.open(self.path, FOLDER)
         try:
             for part in parts:
@@ -59,6 +83,13 @@ class Root:
         *parts, name = path.split("/")
         with suppress(FileNotFoundError), self.folder(parts) as folder:
             os.unlink(name, dir_fd=folder)
+
+    def _make(self) -> None:
+        try:
+            os.makedirs(self.path, exist_ok=True)
+        except OSError as error:
+            # No other file would fare better.
+            raise _not_writable("created") from error
 
 
 class Landing:
@@ -103,6 +134,10 @@ class Landing:
             raise _in_the_way(error) from error
         self._landed = True
         os.fsync(self._folder)
+
+
+def _not_writable(how: str) -> Refusal:
+    return Refusal("destination_not_writable", f"destination: the folder cannot be {how}")
 
 
 def _enter(outer: int, name: str, create: bool) -> int:

@@ -139,7 +139,8 @@ class Sync:
             await self._note(entry, "delete", "done", size=None)
 
     async def _failed(self, entry: Entry, action: str, error: VendorError | OSError) -> None:
-        reason = error.message if isinstance(error, VendorError) else error.strerror
+        said = error.message if isinstance(error, VendorError) else error.strerror
+        reason = said or type(error).__name__
         await self._note(entry, action, "failed", reason=reason)
         if isinstance(error, OSError):
             return

@@ -19,7 +19,7 @@ from tasks._sync import Place, Sync
 SCHEMES = {"s3": "s3"}
 # Above this share of the target's objects a delete is more likely a mistake.
 MOST_DELETED_PERCENT = 10
-MOST_LISTED = 100
+MOST_LISTED = 10
 
 
 class NotAll(Refused):
@@ -38,8 +38,8 @@ class SyncObjects(Job[requests.SyncObjects]):
     deadline_seconds = 6 * 3600.0
 
     async def run(self, attempt: Attempt[requests.SyncObjects]) -> Done:
-        source = await _source(attempt)
-        target = _place(attempt, "destination", attempt.args.destination)
+        source = await _place(attempt, "source", attempt.args.source)
+        target = await _place(attempt, "destination", attempt.args.destination)
         record = Record(attempt.ledger, attempt.id)
         sync = Sync(
             source,
@@ -50,10 +50,7 @@ class SyncObjects(Job[requests.SyncObjects]):
         )
         await record.begin()
         if attempt.args.dry_run:
-            await sync.copy(plan_deletes=bool(attempt.args.delete))
-            if sync.again is not None:
-                raise sync.again
-            return Done(result=_result(attempt, await record.finish()))
+            return Done(result=_result(attempt, await _plan(attempt, sync, record)))
         await _mark(attempt, "sync")
         try:
             counts = await _run(attempt, sync, record)
@@ -63,17 +60,22 @@ class SyncObjects(Job[requests.SyncObjects]):
         return Done(result=_result(attempt, counts))
 
 
+async def _plan(attempt: Attempt[requests.SyncObjects], sync: Sync, record: Record) -> Counts:
+    """What a run would do. Raises what a run would, where it is not about single objects."""
+    await sync.copy(plan_deletes=bool(attempt.args.delete))
+    counts = await record.finish()
+    if sync.again is not None:
+        raise sync.again
+    _limit_deletes(sync)
+    return counts
+
+
 async def _run(attempt: Attempt[requests.SyncObjects], sync: Sync, record: Record) -> Counts:
     """Copy, then delete only if nothing at all was left out."""
     await sync.copy(plan_deletes=bool(attempt.args.delete))
     await _check(sync, record)
+    _limit_deletes(sync)
     if sync.surplus:
-        if sync.surplus * 100 > sync.targets * MOST_DELETED_PERCENT:
-            raise Refusal(
-                "delete_limit",
-                f"delete: {sync.surplus} of the destination's {sync.targets} objects are not in"
-                f" the source; more than {MOST_DELETED_PERCENT} % are never deleted",
-            )
         # A second mark, since it looks at the lease once more.
         await _mark(attempt, "delete")
         try:
@@ -81,6 +83,15 @@ async def _run(attempt: Attempt[requests.SyncObjects], sync: Sync, record: Recor
         finally:
             attempt.call.answered("delete")
     return await _check(sync, record)
+
+
+def _limit_deletes(sync: Sync) -> None:
+    if sync.surplus * 100 > sync.targets * MOST_DELETED_PERCENT:
+        raise Refusal(
+            "delete_limit",
+            f"delete: {sync.surplus} of the destination's {sync.targets} objects are not in"
+            f" the source; more than {MOST_DELETED_PERCENT} % are never deleted",
+        )
 
 
 async def _check(sync: Sync, record: Record) -> Counts:
@@ -92,7 +103,7 @@ async def _check(sync: Sync, record: Record) -> Counts:
         code = "keys_refused" if counts.refused else "objects_failed"
         raise NotAll(
             f"{counts.refused} objects were refused and {counts.failed} failed;"
-            f" the others were copied",
+            f" {'the others were' if counts.copied else 'none was'} copied",
             code=code,
             objects=await record.left_out(MOST_LISTED),
         )
@@ -104,19 +115,15 @@ async def _mark(attempt: Attempt[requests.SyncObjects], step: str) -> None:
     await attempt.call.act(step, described, key=str(attempt.id), repeat=Repeat.NATURAL)
 
 
-async def _source(attempt: Attempt[requests.SyncObjects]) -> Place:
-    source = _place(attempt, "source", attempt.args.source)
-    if isinstance(source, Folder):
-        await source.check()
-    return source
-
-
-def _place(attempt: Attempt[requests.SyncObjects], side: str, address: str) -> Place:
+async def _place(attempt: Attempt[requests.SyncObjects], side: str, address: str) -> Place:
+    """One end. Raises Refusal, which names the side, when it cannot be one."""
     location = locations.parse(address)
-    if not location.remote:
-        return Folder(location.path, attempt.id, target=side == "destination")
-    _check_vendor(attempt, side, location)
-    return BucketEnd(cast(Storage, attempt.adapter), attempt.call, location, side)
+    if location.remote:
+        _check_vendor(attempt, side, location)
+        return BucketEnd(cast(Storage, attempt.adapter), attempt.call, location, side)
+    folder = Folder(location.path, attempt.id, target=side == "destination")
+    await folder.check()
+    return folder
 
 
 def _check_vendor(attempt: Attempt[requests.SyncObjects], side: str, location: Location) -> None:

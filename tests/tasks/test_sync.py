@@ -447,6 +447,71 @@ async def test_a_missing_source_is_told_before_anything_is_sent(
     assert (sync.journal.left, sync.journal.interactions) == ([], [])
 
 
+async def test_a_file_is_no_source(sync: Syncs, source: Path) -> None:
+    with pytest.raises(Refusal, match=r"^source: it is not a folder$") as raised:
+        await sync(source / "a.txt", f"s3://{BUCKET}")
+
+    assert raised.value.code == "source_not_a_folder"
+    assert (sync.journal.left, sync.journal.interactions) == ([], [])
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("below", "what"), [((), "it"), (("sub",), "what it lies in"), (("a", "b"), "what it lies in")]
+)
+async def test_a_file_is_no_destination(
+    sync: Syncs, tmp_path: Path, below: tuple[str, ...], what: str, dry_run: bool
+) -> None:
+    sync.put("new", b"x")
+    file = plant(tmp_path, {"people.csv": b"to"}) / "people.csv"
+
+    with pytest.raises(Refusal, match=f"^destination: {what} is not a folder$") as raised:
+        await sync(f"s3://{BUCKET}", file.joinpath(*below), dry_run=dry_run)
+
+    assert raised.value.code == "destination_not_a_folder"
+    assert tree(tmp_path) == {"people.csv": b"to"}
+    assert (sync.journal.left, sync.journal.interactions) == ([], [])
+
+
+async def test_a_destination_that_cannot_be_made_is_refused(sync: Syncs) -> None:
+    sync.put("new", b"x")
+
+    # Not even the superuser, whom no permission binds, makes a folder there.
+    with pytest.raises(Refusal, match=r"^destination: the folder cannot be created$") as raised:
+        await sync(f"s3://{BUCKET}", Path("/sys/ferryman/target"))
+
+    assert raised.value.code == "destination_not_writable"
+    assert "done" not in (await sync.told()).values()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(("below", "how"), [("", "read and written"), ("a/b", "created")])
+async def test_a_destination_without_the_permission_is_refused_before_anything_is_sent(
+    sync: Syncs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    below: str,
+    how: str,
+    dry_run: bool,
+) -> None:
+    sync.put("new", b"x")
+    target = plant(tmp_path / "target", {"old": b"x"})
+    target.chmod(0o500)
+    monkeypatch.setattr(os, "access", owner_may)
+
+    with pytest.raises(Refusal, match=f"^destination: the folder cannot be {how}$") as raised:
+        await sync(f"s3://{BUCKET}", target / below, dry_run=dry_run)
+
+    assert raised.value.code == "destination_not_writable"
+    assert (sync.journal.left, sync.journal.interactions) == ([], [])
+    assert tree(target) == {"old": b"x"}
+
+
+def owner_may(path: str, mode: int) -> bool:
+    """By the owner's permissions alone, also where the superuser runs the tests."""
+    return Path(path).stat().st_mode >> 6 & mode == mode
+
+
 async def test_a_missing_bucket_is_told_by_its_side(sync: Syncs, source: Path) -> None:
     with pytest.raises(Refused, match="destination") as raised:
         await sync(source, "s3://no-such-bucket/p")
@@ -470,10 +535,10 @@ async def test_a_dry_run_plans_and_writes_nothing(
     for key in ("a.txt", "empty", "old"):
         sync.put(key, b"a" if key == "a.txt" else b"other")
 
-    done = await sync(source, f"s3://{BUCKET}", dry_run=True, delete=True)
+    done = await sync(source, f"s3://{BUCKET}", dry_run=True)
 
     counts = {name: done.result[name] for name in ("copied", "kept", "deleted", "dry_run")}
-    assert counts == {"copied": 5, "kept": 1, "deleted": 1, "dry_run": True}
+    assert counts == {"copied": 5, "kept": 1, "deleted": 0, "dry_run": True}
     assert set(sync.holds()) == {"a.txt", "empty", "old"}
     assert sync.holds()["empty"] == b"other"
     told = await sync.told()
@@ -522,17 +587,31 @@ async def test_surplus_files_are_deleted_too(sync: Syncs, many: Path) -> None:
     assert len(tree(many)) == 18
 
 
-async def test_more_than_the_limit_is_never_deleted(sync: Syncs, many: Path) -> None:
+async def test_a_dry_run_plans_deletes_within_the_limit(sync: Syncs, many: Path) -> None:
+    await sync(many, f"s3://{BUCKET}")
+    for key in ("old", "older"):
+        sync.put(key, b"x")
+
+    done = await sync(many, f"s3://{BUCKET}", delete=True, dry_run=True)
+
+    assert (done.result["deleted"], done.result["kept"]) == (2, 18)
+    row = (await sync.rows())["old"]
+    assert (row["action"], row["outcome"]) == ("delete", "planned")
+    assert len(sync.holds()) == 20
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_more_than_the_limit_is_never_deleted(sync: Syncs, many: Path, dry_run: bool) -> None:
     await sync(many, f"s3://{BUCKET}")
     for number in range(3):
         sync.put(f"old{number}", b"x")
     plant(many, {"new": b"n"})
 
-    with pytest.raises(Refusal, match="delete") as raised:
-        await sync(many, f"s3://{BUCKET}", delete=True)
+    with pytest.raises(Refusal, match=r"^delete: 3 of the destination's 21 objects") as raised:
+        await sync(many, f"s3://{BUCKET}", delete=True, dry_run=dry_run)
 
     assert raised.value.code == "delete_limit"
-    assert len(sync.holds()) == 18 + 3 + 1
+    assert len(sync.holds()) == 18 + 3 + (not dry_run)
     assert sync.methods("DELETE") == 0
 
 
@@ -625,8 +704,49 @@ async def test_an_object_refused_by_the_vendor_does_not_stop_the_others(
     assert raised.value.as_error()["objects"] == [
         {"key": "07", "reason": "the vendor answered 400"}
     ]
+    assert raised.value.message == "0 objects were refused and 1 failed; the others were copied"
     assert raised.value.code == "objects_failed"
     assert len(sync.holds()) == 17
+
+
+async def test_the_first_that_failed_are_named_and_that_none_was_copied(
+    sync: Syncs, tmp_path: Path
+) -> None:
+    source = plant(tmp_path / "source", {f"{number:02}": b"x" for number in range(12)})
+    sync.adapter = Flaky(all=Refused("the vendor answered 400", status=400))
+    sync.adapter.fails |= {"00": Refused("the vendor answered 413", status=413)}
+
+    with pytest.raises(NotAll) as raised:
+        await sync(source, f"s3://{BUCKET}")
+
+    error = raised.value.as_error()
+    assert error["message"] == "0 objects were refused and 12 failed; none was copied"
+    assert [one["key"] for one in error["objects"]] == [f"{number:02}" for number in range(10)]
+    reasons = [one["reason"] for one in error["objects"]]
+    assert reasons == ["the vendor answered 413"] + ["the vendor answered 400"] * 9
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(OSError(28, "No space left on device"), "No space left on device"), (OSError(), "OSError")],
+)
+async def test_what_the_system_said_of_a_file_is_its_reason(
+    sync: Syncs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    reason: str,
+) -> None:
+    async def write(*_: object) -> None:
+        raise error
+
+    sync.put("new", b"x")
+    monkeypatch.setattr(Folder, "write", write)
+    with pytest.raises(NotAll) as raised:
+        await sync(f"s3://{BUCKET}", tmp_path / "target")
+
+    assert raised.value.code == "objects_failed"
+    assert raised.value.as_error()["objects"] == [{"key": "new", "reason": reason}]
 
 
 class Growing:
