@@ -153,11 +153,10 @@ class Execution:
                 raise
 
     async def _record(self, error: BaseException | None) -> None:
-        """Tell the breaker. It never decides about the job."""
+        """Tell the breaker of a call that was made. It never decides about the job."""
         breaker = self._runtime.breakers[self.claimed.vendor]
-        told = error is None or self._journal.interactions or isinstance(error, Misconfigured)
         try:
-            if told:
+            if self._journal.interactions or isinstance(error, Misconfigured):
                 await breaker.record(self._permit, error)
             else:
                 await breaker.release(self._permit)

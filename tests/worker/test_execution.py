@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from adapters._base import Request, Response, Throttled, Unknown
 from models.walk import Claim, Close, Leaving, NoEffect, Park
 from tests.adapters.doubles import Answer
-from tests.harness import STRIPE_KEY
+from tests.harness import SENDGRID_KEY, STRIPE_KEY
 from tests.tasks.driver import Driver, driving
 from worker.execution import Execution
 
@@ -55,6 +55,8 @@ def stripe(request: Request) -> Answer:
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_SECRET_KEY", STRIPE_KEY)
+    monkeypatch.setenv("SENDGRID_API_KEY", SENDGRID_KEY)
+    monkeypatch.setenv("FROM_EMAIL", "sender@example.com")
 
 
 @pytest.fixture
@@ -378,3 +380,20 @@ async def test_a_job_planned_for_the_past_runs_now(driver: Driver) -> None:
     job = await driver.run(await driver.enqueue("charge", CHARGE, run_at=long_ago))
 
     assert job["status"] == "succeeded"
+
+
+async def test_a_job_that_called_nobody_says_nothing_of_the_vendor(driver: Driver) -> None:
+    bulk = {"subject": "Hi", "text": "Hello", "recipients": [{"to": "a@example.com"}]}
+    job_id = await driver.enqueue("bulk_email", bulk)
+    await driver.rows(
+        "UPDATE ferryman.vendor_states SET breaker = 'open', probe_at = now()"
+        " WHERE vendor = 'sendgrid'"
+    )
+
+    job = await driver.run(job_id)
+
+    (state,) = await driver.rows(
+        "SELECT breaker, probe_until FROM ferryman.vendor_states WHERE vendor = 'sendgrid'"
+    )
+    assert job["status"] == "succeeded"
+    assert state == {"breaker": "half-open", "probe_until": None}
