@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from tests.harness import Harness, until
@@ -11,6 +12,7 @@ def fault(harness: Harness, **rule: Any) -> None:
     harness.sandbox.script([{"vendor": "stripe", **rule}])
 
 
+SUCCEEDED = "SELECT FROM ferryman.jobs WHERE status = 'succeeded'"
 CHARGES = {"path": "/v1/payment_intents", "method": "POST"}
 
 
@@ -127,3 +129,36 @@ def test_the_same_message_many_times_runs_once(harness: Harness) -> None:
 
     assert len(harness.attempts(job_id)) == 1
     assert len(harness.sandbox.effects(vendor="stripe", kind="charge")) == 1
+
+
+def test_killed_again_and_again_under_faults(harness: Harness) -> None:
+    """Workers die every second or so, while the vendor throttles, fails and cuts."""
+    seeded = {"when": {"probability": 0.06}}
+    harness.sandbox.script(
+        [
+            {"vendor": "stripe", **CHARGES, "do": "latency", "seconds": 0.3},
+            {"vendor": "stripe", **CHARGES, **seeded, "do": "drop_after"},
+            {"vendor": "stripe", **CHARGES, **seeded, "do": "status", "status": 503},
+            {"vendor": "stripe", **CHARGES, **seeded, "do": "throttle", "retry_after": 1},
+        ]
+    )
+    settings = {
+        "FERRYMAN_CONCURRENCY": "8",
+        "FERRYMAN_MAX_CRASHES": "20",
+        "FERRYMAN_MAX_ATTEMPTS": "20",
+        "FERRYMAN_BREAKER_FAIL_MAX": "1000",
+        "FERRYMAN_LEASE_SECONDS": "1",
+    }
+    jobs = [harness.charge(n=n) for n in range(100)]
+    for kill in range(3):
+        worker = harness.worker(**settings)
+        done = 25 * (kill + 1)
+        until(lambda least=done: len(harness.rows(SUCCEEDED)) >= least, 40)
+        harness.kill(worker)
+    harness.worker(**settings)
+
+    assert harness.all_ended(jobs, seconds=60) == {"succeeded": 100}
+    effects = harness.sandbox.effects(vendor="stripe", kind="charge")
+    assert Counter(e["metadata"]["job"] for e in effects) == Counter(str(job) for job in jobs)
+    unexplained = harness.rows("SELECT FROM ferryman.attempts WHERE outcome IS NULL")
+    assert unexplained == []
