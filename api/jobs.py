@@ -206,4 +206,5 @@ async def attempts(id: JobId, ledger: TheLedger) -> Row:
 
 
 def _no_job() -> Problem:
-    return Problem("not-found", "There is no job with that id.", field="id")
+    detail = "There is no job with that id (one of an open transaction shows after its commit)."
+    return Problem("not-found", detail, field="id")

@@ -51,7 +51,8 @@ class KeyInFlight(FerrymanError):
 
 
 class NotFound(FerrymanError):
-    """There is no job or batch with that id."""
+    """There is no job or batch with that id; it may stand in a transaction that is not
+    committed yet."""
 
 
 class Forbidden(FerrymanError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,15 +24,33 @@ OVER = ("done", "cancelled")
 OPEN = ("waiting", "sending")
 
 
-def job(door: Door, id: UUID, progress: Progress | None = None) -> Document:
-    """The job once it has ended (`unknown` counts: only a look from outside goes on from there)."""
+def job(
+    door: Door, id: UUID, progress: Progress | None = None, timeout: float | None = None
+) -> Document:
+    """The job once it has ended (`unknown` counts: only a look from outside goes on from there),
+    or as it is after `timeout` seconds."""
+    until = float("inf") if timeout is None else time.monotonic() + timeout
     while True:
-        found = door.job(id, wait=LOOK_SECONDS)
-        if found["status"] not in ("waiting", "running"):
+        found = door.job(id, wait=max(0.0, min(LOOK_SECONDS, until - time.monotonic())))
+        left = until - time.monotonic()
+        if not is_open(found) or left <= 0:
             return found
         if progress:
-            progress(_state(found), 0, None)
-        time.sleep(PAUSE_SECONDS)
+            progress(state(found), 0, None)
+        time.sleep(min(PAUSE_SECONDS, left))
+
+
+def job_with_its_reason(door: Door, id: UUID, title: str, timeout: float | None) -> Document:
+    """The same; on a terminal, people see meanwhile how it is and why it waits."""
+    if not sys.stderr.isatty():
+        return job(door, id, timeout=timeout)
+    with shown(title, counted=False) as progress:
+        return job(door, id, progress, timeout)
+
+
+def is_open(found: Document) -> bool:
+    """Whether the job will go on by itself."""
+    return found["status"] in ("waiting", "running")
 
 
 def batch(door: Door, id: UUID, progress: Progress) -> Document:
@@ -40,7 +59,7 @@ def batch(door: Door, id: UUID, progress: Progress) -> Document:
         planning = door.job(id)
         if _show.job_status(planning):
             return planning
-        progress(f"planning, {_state(planning)}", 0, None)
+        progress(f"planning, {state(planning)}", 0, None)
         time.sleep(PAUSE_SECONDS)
     while found["status"] not in OVER:
         left = sum(found["counts"][name] for name in OPEN)
@@ -68,11 +87,14 @@ def shown(title: str, *, counted: bool) -> Iterator[Progress]:
 
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
     columns += [BarColumn(), MofNCompleteColumn()] if counted else [SpinnerColumn()]
-    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+    columns.append(TimeElapsedColumn())
+    # The last state that a spinner told is out of date by the end.
+    with Bar(*columns, console=Console(stderr=True), transient=not counted) as bar:
         task = bar.add_task(title, total=None)
 
         def progress(state: str, done: int, total: int | None) -> None:
-            bar.update(task, description=f"{title}: {state}", completed=done, total=total)
+            words = f"{title}: {state}"
+            bar.update(task, description=words, completed=done, total=total, refresh=True)
 
         yield progress
 
@@ -88,6 +110,7 @@ def _batch(door: Door, id: UUID) -> Document | None:
         return None
 
 
-def _state(found: Document) -> str:
+def state(found: Document) -> str:
+    """How a job is, and why."""
     reason = _show.why(found)
     return f"{found['status']} ({reason})" if reason else str(found["status"])

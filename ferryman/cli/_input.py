@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ferryman import _times
 from ferryman.errors import InvalidArguments
 
 ADDRESS_COLUMN = "to"
@@ -38,6 +40,16 @@ def text(option: str, given: str | None) -> str | None:
     if given is None or not given.startswith("@"):
         return given
     return _file(option, Path(given[1:]))
+
+
+def later(option: str, given: str) -> datetime:
+    """A time, or a span from now. Raises InvalidArguments naming the short forms, too."""
+    return _time(_times.later, option, given, "+10m, +2h, +7d from now")
+
+
+def earlier(option: str, given: str) -> datetime:
+    """A time, or a span ago. Raises InvalidArguments naming the short forms, too."""
+    return _time(_times.earlier, option, given, "10m, 2h, 7d for that long ago")
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,13 @@ def _header(name: str, row: list[str]) -> list[str]:
     if "" in header or len(set(header)) < len(header):
         raise _bad(name, 1, "each column must have a name of its own")
     return header
+
+
+def _time(read: Callable[[str, str], datetime], option: str, given: str, short: str) -> datetime:
+    try:
+        return read(option, given)
+    except InvalidArguments as error:
+        raise InvalidArguments(error.field, f"{error.message}, or {short}") from None
 
 
 def _bad(name: str, line: int, message: str) -> InvalidArguments:

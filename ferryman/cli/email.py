@@ -40,7 +40,8 @@ def email(
       ferryman email customers.csv --template d-0123 --key newsletter-2030-01
       ferryman email customers.csv --subject 'Hello' --text @letter.txt
 
-    Exit status: 0 all is sent, 1 some failed, 2 bad input, 3 it is unknown of some.
+    Exit status: 0 all is sent, 1 some failed or nothing was sent, 2 bad input, 3 it is unknown of
+    some.
     """
     from ferryman._door import command_line_door
     from ferryman._order import order
@@ -79,4 +80,17 @@ def _followed(door: Door, job: dict[str, Any], as_json: bool) -> int:
         _show.job(found)
     else:
         _show.batch(found)
-    return _show.job_status(found) if ended_early else _show.batch_status(found)
+    return _show.job_status(found) if ended_early else _judged(found)
+
+
+def _judged(found: dict[str, Any]) -> int:
+    counts = found["counts"]
+    if counts.get("invalid") or counts.get("duplicate"):
+        _show.note(
+            "why some were set aside stands in the table ferryman.emails"
+            f" (recipient, status, reason) under batch_id {found['id']}"
+        )
+    if found["total"] and not counts.get("sent") and not counts.get("unknown"):
+        _show.note(f"nothing was sent: {_show.counts(found)}")
+        return _show.FAILED
+    return _show.batch_status(found)

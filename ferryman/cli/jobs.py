@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from ferryman.cli import _follow, _input, _show
+from ferryman.cli import _follow, _input, _kinds, _show
 
 if TYPE_CHECKING:
     from ferryman._door import Door
@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 STATUSES = ("waiting", "running", "succeeded", "failed", "unknown", "cancelled")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+timeout = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.IntRange(0),
+    help="With --wait: at most so long; the job goes on.",
+)
 
 
-@click.command()
+@click.command(cls=_kinds.KindsInHelp)
 @click.argument("kind")
 @click.argument("stdin", required=False, type=click.Choice(["-"]), metavar="[-]")
 @click.option("--args", "given", metavar="JSON", help="The arguments; `-` reads standard input.")
@@ -27,9 +33,16 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 @click.option("--priority", default="normal", show_default=True, help="high, normal or low.")
 @click.option("--vendor", help="Default: chosen by the arguments, or as configured.")
 @click.option("--wait", is_flag=True, help="Wait for the job's end.")
+@timeout
 @as_json
 def enqueue(
-    kind: str, stdin: str | None, given: str | None, wait: bool, as_json: bool, **manner: Any
+    kind: str,
+    stdin: str | None,
+    given: str | None,
+    wait: bool,
+    timeout: int | None,
+    as_json: bool,
+    **manner: Any,
 ) -> int:
     """Store a job for a worker to run. Its id is the last line printed.
 
@@ -40,23 +53,24 @@ def enqueue(
           "payment_method": "pm_card_visa"}'
       ferryman enqueue send_email --wait - < mail.json
 
-    Exit status: 0 accepted (with --wait: succeeded), 1 failed, 2 bad input or key conflict,
-    3 unknown.
+    Exit status: 0 accepted (with --wait: succeeded, or still open after --timeout), 1 failed,
+    2 bad input or key conflict, 3 unknown.
     """
-    from ferryman import _times
     from ferryman._door import command_line_door
     from ferryman._order import order
 
     if stdin and given is not None:
         raise click.UsageError("give the arguments by --args or on standard input, not both")
+    _check_timeout(wait, timeout)
     args = _input.json_object("--args", stdin or given or "{}")
     for name in ("run_at", "expires_at"):
         if manner[name] is not None:
-            manner[name] = _times.later(name, manner[name])
+            manner[name] = _input.later(name, manner[name])
     door = command_line_door()
     found = place(door, order(kind, args, **manner))
     if wait:
-        found = _follow.job(door, UUID(found["id"]))
+        _show.note(f"job {found['id']}; if you stop looking, it goes on")
+        found = _followed(door, UUID(found["id"]), kind, timeout)
     if as_json:
         _show.document(found)
     else:
@@ -76,8 +90,9 @@ def place(door: Door, made: Order, *, elsewhere: bool = False) -> dict[str, Any]
 @click.command()
 @click.argument("id")
 @click.option("--wait", is_flag=True, help="Wait for the job's end.")
+@timeout
 @as_json
-def job(id: str, wait: bool, as_json: bool) -> int:
+def job(id: str, wait: bool, timeout: int | None, as_json: bool) -> int:
     """Show a job.
 
     \b
@@ -89,8 +104,9 @@ def job(id: str, wait: bool, as_json: bool) -> int:
     from ferryman._door import command_line_door
     from ferryman.client import as_id
 
+    _check_timeout(wait, timeout)
     door, asked = command_line_door(), as_id(id)
-    found = _follow.job(door, asked) if wait else door.job(asked)
+    found = _followed(door, asked, "job", timeout) if wait else door.job(asked)
     (_show.document if as_json else _show.job)(found)
     return _show.job_status(found)
 
@@ -112,9 +128,11 @@ def jobs(since: str | None, limit: int, as_json: bool, **filters: str | None) ->
     from ferryman import _times
     from ferryman._door import command_line_door
 
+    if filters["kind"] is not None:
+        _kinds.known("--kind", filters["kind"])
     asked = {name: value for name, value in filters.items() if value is not None}
     if since is not None:
-        asked["since"] = _times.rfc3339(_times.earlier("--since", since))
+        asked["since"] = _times.rfc3339(_input.earlier("--since", since))
     found = list(command_line_door().jobs(asked, limit))
     if as_json:
         _show.document({"jobs": found})
@@ -143,3 +161,15 @@ def batch(id: str, as_json: bool) -> int:
     found = command_line_door().batch(as_id(id))
     (_show.document if as_json else _show.batch)(found)
     return _show.batch_status(found)
+
+
+def _check_timeout(wait: bool, timeout: int | None) -> None:
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout is about --wait: give both, or neither")
+
+
+def _followed(door: Door, id: UUID, title: str, timeout: int | None) -> dict[str, Any]:
+    found = _follow.job_with_its_reason(door, id, title, timeout)
+    if _follow.is_open(found):
+        _show.note(f"job {id} is still {_follow.state(found)} after {timeout} s")
+    return found

@@ -14,6 +14,7 @@ import pytest
 import respx
 from click.testing import CliRunner, Result
 
+from ferryman import requests
 from ferryman.cli import main
 from tests.client.conftest import CHARGE
 
@@ -134,6 +135,19 @@ def test_jobs_is_a_table_with_a_line_each() -> None:
     assert json.loads(run("jobs", "--json").stdout) == {"jobs": found}
 
 
+@pytest.mark.parametrize("since", ["yesterday", "-5m"])
+def test_since_names_its_short_forms(since: str) -> None:
+    assert_refused(run("jobs", "--since", since), "--since: must be a time", "10m, 2h, 7d")
+
+
+@respx.mock
+def test_jobs_of_a_kind_that_does_not_exist() -> None:
+    route = respx.get(f"{URL}/v1/jobs").respond(json={"jobs": [JOB], "next": None})
+    assert run("jobs", "--kind", "bulk_email_part").exit_code == 0
+    assert_refused(run("jobs", "--kind", "nosuch"), "--kind: must be one of", *requests.kinds())
+    assert route.call_count == 1
+
+
 @respx.mock
 @pytest.mark.parametrize(
     ("status", "counts", "code"),
@@ -174,7 +188,11 @@ def test_batch(status: str, counts: dict[str, int], code: int) -> None:
             "amount: must be a whole number",
         ),
         (("nope", "--args", "{}"), None, "kind: must be one of"),
-        (("charge", "--run-at", "soon"), None, "run_at: must be a time"),
+        (("charge", "--run-at", "tomorrow"), None, "run_at: must be a time with its zone"),
+        (("charge", "--run-at", "tomorrow"), None, "or +10m, +2h, +7d from now"),
+        (("charge", "--expires-at", "-5m"), None, "or +10m, +2h, +7d from now"),
+        (("charge", "--timeout", "5"), None, "--timeout is about --wait"),
+        (("charge", "--wait", "--timeout", "-1"), None, "--timeout"),
         (("charge", "--run-at", "999999999d"), None, "run_at: must be a time"),
         (("charge", "--what"), None, "No such option"),
         ((), None, "Missing argument 'KIND'"),
@@ -219,6 +237,7 @@ def test_a_job_that_is_not_there() -> None:
     respx.get(f"{URL}/v1/jobs/{ID}").respond(404, json=document)
     assert_refused(run("job", ID), "no such job")
     assert_refused(run("job", "nope"), "id: must be a UUID")
+    assert_refused(run("job", ID, "--timeout", "5"), "--timeout is about --wait")
 
 
 def test_without_any_setting_the_variable_is_named(use: Callable[..., None]) -> None:
@@ -271,6 +290,18 @@ def test_a_missing_source_folder_is_told_before_anything_is_stored(
         assert_refused(run(*words), "source: is not a folder on this machine")
     assert not route.called
     assert run("sync", "gone", "s3://backup", "--elsewhere", "--no-wait").exit_code == 0
+
+
+@pytest.mark.respx(assert_all_called=False)
+def test_sync_offers_what_a_vendor_can_do(respx_mock: respx.MockRouter) -> None:
+    route = respx_mock.post(f"{URL}/v1/jobs").respond(201, json=JOB)
+    for words in (("ftp://a", "s3://backup"), ("s3://backup", "gcs://a")):
+        refused = run("sync", *words)
+        assert_refused(refused, "must be a folder, or begin with s3://")
+        assert "gs://" not in refused.stderr
+    assert "s3://" in run("sync", "--help").stdout
+    assert "gs://" not in run("sync", "--help").stdout
+    assert not route.called
 
 
 def test_every_command_teaches_by_an_example() -> None:

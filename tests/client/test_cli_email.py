@@ -118,6 +118,9 @@ def test_other_bad_input(words: tuple[str, ...], told: str, tmp_path: Path) -> N
         ({"sent": 8, "invalid": 1, "duplicate": 1}, 0),
         ({"sent": 9, "failed": 1}, 1),
         ({"sent": 9, "unknown": 1}, 3),
+        ({"invalid": 9, "duplicate": 1}, 1),
+        ({"suppressed": 10}, 1),
+        ({"invalid": 9, "unknown": 1}, 3),
     ],
 )
 def test_all_recipients_are_waited_for(end: dict[str, int], code: int) -> None:
@@ -135,6 +138,11 @@ def test_all_recipients_are_waited_for(end: dict[str, int], code: int) -> None:
     assert result.exit_code == code
     assert "of 10\n" in result.stdout
     assert "10/10" in result.stderr
+    aside = "ferryman.emails (recipient, status, reason) under batch_id " + BATCH
+    assert (aside in result.stderr) == ("invalid" in end)
+    nothing = "sent" not in end and "unknown" not in end
+    counts = ", ".join(f"{number} {name}" for name, number in end.items())
+    assert (f"nothing was sent: {counts} of 10\n" in result.stderr) == nothing
 
 
 @respx.mock

@@ -177,8 +177,8 @@ def test_jobs_are_listed_by_all_their_conditions(
 
 
 def test_what_is_not_there() -> None:
-    with pytest.raises(ferryman.NotFound, match="no job or batch"):
-        ferryman.job(uuid4())
+    with pytest.raises(ferryman.NotFound, match=r"no job or batch.*not committed yet"):
+        ferryman.job(uuid4()).wait()
     result = CliRunner().invoke(main, ["batch", str(uuid4())])
     assert (result.exit_code, result.stdout) == (2, "")
 
