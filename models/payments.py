@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 Row = dict[str, Any]
 
-# Longer than one call to a vendor may take, so that two workers never create the same customer.
-CREATING_SECONDS = 45
+# Others wait so long for who creates a customer, who may have died with it. Two that create it at
+# once send the same key, and so make one: the wait only spares the vendor.
+CREATING_SECONDS = 5
 
 CUSTOMER = text("""
 INSERT INTO ferryman.customers AS c (id, vendor, app_user, creating_until)

@@ -71,7 +71,16 @@ UPDATE ferryman.jobs j
 RETURNING j.id, j.kind, j.status
 """)
 
-FORGET = text("DELETE FROM ferryman.workers WHERE lease_until < now() - interval '1 day'")
+# One that was only frozen finds no row when it wakes up, and comes back under a new id.
+FORGET = text("DELETE FROM ferryman.workers WHERE lease_until < now() RETURNING id")
+
+# Messages died with it in its memory, and nobody knows which. A second one does no harm.
+PUBLISH_AGAIN = text("""
+UPDATE ferryman.jobs SET published_at = NULL, publishes = 0
+ WHERE id IN (SELECT id FROM ferryman.jobs
+               WHERE status = 'waiting' AND published_at IS NOT NULL
+               ORDER BY id FOR UPDATE SKIP LOCKED)
+""")
 
 
 def register(connection: Connection, id: UUID, name: str, seconds: float) -> None:
@@ -97,5 +106,6 @@ async def rescue(
         RESCUE, {"max_crashes": max_crashes, "overdue": overdue_seconds}
     )
     rows = [dict(row) for row in found.mappings()]
-    await connection.execute(FORGET)
+    if (await connection.execute(FORGET)).all():
+        await connection.execute(PUBLISH_AGAIN)
     return rows

@@ -148,6 +148,7 @@ def test_killed_again_and_again_under_faults(harness: Harness) -> None:
         "FERRYMAN_MAX_ATTEMPTS": "20",
         "FERRYMAN_BREAKER_FAIL_MAX": "1000",
         "FERRYMAN_LEASE_SECONDS": "1",
+        "FERRYMAN_BACKOFF_SECONDS": "0.05",
     }
     jobs = [harness.charge(n=n) for n in range(100)]
     for kill in range(3):
