@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import redis
 from kombu import Connection
 
 from worker.transport import Transport
@@ -20,10 +21,24 @@ def test_a_channel_with_unacknowledged_messages_closes_without_its_connection(
     busy.connection.client = None
     busy._pool = None
 
+    message.ack()
     busy.close()
 
     assert busy.closed
     assert channel.connection is not None
+
+
+def test_an_acknowledgement_that_comes_after_the_close_does_no_harm(broker_url: str) -> None:
+    connection = Connection(broker_url, transport=Transport)
+    queue = connection.SimpleQueue("ferryman.stripe")
+    queue.put({"id": 1})
+    message = queue.get(timeout=5)
+    connection.release()
+    assert message.channel.connection is None
+
+    message.ack()
+
+    assert message.acknowledged
 
 
 def test_one_client_serves_a_channel_until_its_pool_changes(broker_url: str) -> None:
@@ -34,3 +49,18 @@ def test_one_client_serves_a_channel_until_its_pool_changes(broker_url: str) -> 
         assert channel._create_client() is first
         channel._disconnect_pools()
         assert channel._create_client() is not first
+
+
+def test_an_acknowledgement_in_time_is_one(broker_url: str) -> None:
+    with (
+        Connection(broker_url, transport=Transport) as connection,
+        redis.Redis.from_url(broker_url) as broker,
+    ):
+        queue = connection.SimpleQueue("ferryman.stripe")
+        queue.put({"id": 1})
+        message = queue.get(timeout=5)
+        assert broker.hlen("unacked") == 1
+
+        message.ack()
+
+        assert broker.hlen("unacked") == 0
