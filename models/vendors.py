@@ -75,6 +75,7 @@ WITH changed AS (
 SELECT {STATE_COLUMNS} FROM changed
 """)
 
+# A probe may outlive its permit (a large sync): its success then still shows the vendor to be well.
 SUCCEEDED = text(f"""
 WITH changed AS (
   UPDATE ferryman.vendor_states
@@ -90,7 +91,6 @@ WITH changed AS (
 SELECT {STATE_COLUMNS} FROM changed
 """)
 
-# A probe may outlive its permit (a large sync): its success then still shows the vendor to be well.
 # One permit in the whole cluster; it has a lifetime, since its holder may die.
 PROBE = text(f"""
 WITH changed AS (

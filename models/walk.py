@@ -270,15 +270,12 @@ async def close(connection: Connection, closes: Sequence[Close]) -> list[bool]:
     async with connection.transaction():
         found = await connection.execute(CLOSE, {"rows": dumps([_head(c) for c in closes])})
         rows = {(row["job_id"], row["fence"]): row for row in await found.fetchall()}
-        held = [rows[c.job_id, c.fence]["held"] for c in closes]
+        held = [c for c in closes if rows[c.job_id, c.fence]["held"]]
         for table, write in _WRITERS.items():
-            mine = [c for c, ours in zip(closes, held, strict=True) if ours]
-            lines = [line for c in mine for line in c.writes.get(table, ())]
-            if lines:
+            if lines := [line for c in held for line in c.writes.get(table, ())]:
                 await connection.execute(write, {"rows": dumps(lines)})
-    return [
-        ours or rows[c.job_id, c.fence]["repeated"] for c, ours in zip(closes, held, strict=True)
-    ]
+    ends = [rows[c.job_id, c.fence] for c in closes]
+    return [end["held"] or end["repeated"] for end in ends]
 
 
 async def park(connection: Connection, parks: Sequence[Park]) -> list[bool]:

@@ -28,27 +28,19 @@ CHARGE = {
 JSON = {"content-type": "application/json"}
 
 
+def intent(**changes: Any) -> dict[str, Any]:
+    """A payment as Stripe tells it."""
+    made = {"object": "payment_intent", "status": "succeeded", "amount": 1250, "currency": "usd"}
+    return {**made, "id": f"pi_{uuid4().hex}", "created": 1, **changes}
+
+
 def stripe(request: Request) -> Answer:
     """Stripe, in good health."""
     body: dict[str, Any] = {"id": f"cus_{uuid4().hex}", "object": "customer"}
     if request.url.endswith("/payment_intents"):
-        body = {
-            "id": f"pi_{uuid4().hex}",
-            "object": "payment_intent",
-            "status": "succeeded",
-            "amount": 1250,
-            "currency": "usd",
-            "created": 1,
-        }
+        body = intent()
     if request.url.endswith("/refunds"):
-        body = {
-            "id": f"re_{uuid4().hex}",
-            "object": "refund",
-            "status": "succeeded",
-            "amount": 1250,
-            "currency": "usd",
-            "created": 1,
-        }
+        body = intent(id=f"re_{uuid4().hex}", object="refund")
     return Response(200, JSON, json.dumps(body).encode())
 
 
@@ -120,15 +112,7 @@ async def test_nul_bytes_in_an_answer_keep_nothing_from_being_written(driver: Dr
 async def test_a_payment_in_progress_is_unknown_and_no_failure_of_the_vendor(
     driver: Driver,
 ) -> None:
-    body = {
-        "id": "pi_1",
-        "object": "payment_intent",
-        "status": "processing",
-        "amount": 1250,
-        "currency": "usd",
-        "created": 1,
-    }
-    answering(driver, Response(200, JSON, json.dumps(body).encode()))
+    answering(driver, Response(200, JSON, json.dumps(intent(status="processing")).encode()))
 
     job = await driver.run(await driver.enqueue("charge", CHARGE))
 
@@ -138,15 +122,7 @@ async def test_a_payment_in_progress_is_unknown_and_no_failure_of_the_vendor(
 
 
 async def test_an_amount_that_differs_is_for_a_person(driver: Driver) -> None:
-    body = {
-        "id": "pi_1",
-        "object": "payment_intent",
-        "status": "succeeded",
-        "amount": 9999,
-        "currency": "usd",
-        "created": 1,
-    }
-    answering(driver, Response(200, JSON, json.dumps(body).encode()))
+    answering(driver, Response(200, JSON, json.dumps(intent(amount=9999)).encode()))
 
     job = await driver.run(await driver.enqueue("charge", CHARGE))
 
