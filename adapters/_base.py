@@ -61,33 +61,52 @@ class NotSent(VendorError):
 
 
 class Unknown(VendorError):
-    """The request may have had its effect. `for_person`: no repeat can tell, a person must."""
+    """The request may have had its effect. `look_up`: no repeat can tell, a look-up may;
+    `for_person`: neither can, a person must."""
 
     default_code = "outcome_unknown"
 
-    def __init__(self, message: str, *, for_person: bool = False, **known: Any) -> None:
+    def __init__(
+        self, message: str, *, look_up: bool = False, for_person: bool = False, **known: Any
+    ) -> None:
         super().__init__(message, **known)
+        self.look_up = look_up
         self.for_person = for_person
 
 
 class Unavailable(VendorError):
-    """The vendor cannot answer now, and repeating the call is harmless."""
+    """The vendor cannot answer now, and repeating the call is harmless.
+
+    `answer`: what the vendor said, for an adapter that knows a stored answer when it sees one.
+    """
 
     default_code = "vendor_unavailable"
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **known: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        answer: Response | None = None,
+        **known: Any,
+    ) -> None:
         super().__init__(message, **known)
         self.retry_after = retry_after
+        self.answer = answer
 
 
 class Throttled(VendorError):
-    """The vendor's limit is reached. `retry_after` in seconds, where the vendor named one."""
+    """A limit is reached. `retry_after` in seconds, where the vendor named one. `local`: a limit
+    of our own making; the vendor was not asked, and others need not wait."""
 
     default_code = "rate_limited"
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **known: Any) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, local: bool = False, **known: Any
+    ) -> None:
         super().__init__(message, **known)
         self.retry_after = retry_after
+        self.local = local
 
 
 class Refused(VendorError):
@@ -133,6 +152,11 @@ class Call(Protocol):
 
     job_id: UUID
 
+    def key(self, step: str) -> str:
+        """The vendor key of this job's step: the same in every attempt, until the absence of its
+        effect is proven."""
+        ...
+
     async def write(
         self,
         step: str,
@@ -155,6 +179,10 @@ class Call(Protocol):
 
     async def act(self, step: str, described: Row, *, key: str, repeat: Repeat) -> None:
         """Mark a step whose bytes another client sends (a storage library)."""
+        ...
+
+    async def pace(self) -> None:
+        """Wait for leave to send one request with another client. Raises Throttled."""
         ...
 
     async def no_effect(self, step: str) -> None:
@@ -182,8 +210,13 @@ class Adapter:
     base_url_variable: ClassVar[str]
     secrets: ClassVar[tuple[str, ...]]
     """Environment variables that hold this vendor's credentials."""
+    look_ups: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of job whose effect can be looked up here by our reference."""
     live_prefixes: ClassVar[tuple[str, ...]] = ()
     """How a live credential begins; such a one is refused outside production."""
+
+    def prepare(self) -> None:
+        """Load what takes long to load, before the first job; runs in a thread."""
 
     def address(self) -> str:
         """Where the vendor is: `<VENDOR>_BASE_URL`, else its real address."""

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -32,13 +31,12 @@ from adapters._base import (
     Unknown,
     VendorError,
 )
+from adapters._limits import Pace, Unpaced, quota, rate_limit_reset, retry_after
 from ferryman.policies import Policy
 
 # Far above any concurrency of ours: the slots of the pool are the limit, not the connector.
 MOST_CONNECTIONS = 1000
 KEEPALIVE_SECONDS = 30
-# A larger number in a reset header is a time, not a duration (2001 after Christ, or 31 years).
-EARLIEST_EPOCH = 1e9
 REPEATABLE = (Repeat.KEY, Repeat.NATURAL)
 
 
@@ -46,6 +44,8 @@ class Journal(Protocol):
     """The ledger as a call sees it."""
 
     job_id: UUID
+
+    def key(self, step: str) -> str: ...
 
     async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
         """Commit that the request may leave; returns the stored bytes where it is a repeat."""
@@ -111,12 +111,20 @@ class Client:
 class HttpCall:
     """The way out for one attempt: `adapters._base.Call`."""
 
-    def __init__(self, vendor: str, client: Client, policy: Policy, journal: Journal) -> None:
+    def __init__(
+        self,
+        vendor: str,
+        client: Client,
+        policy: Policy,
+        journal: Journal,
+        pace: Pace | None = None,
+    ) -> None:
         self.job_id = journal.job_id
         self._vendor = vendor
         self._client = client
         self._policy = policy
         self._journal = journal
+        self._pace: Pace = pace or Unpaced()
 
     async def write(
         self,
@@ -127,10 +135,12 @@ class HttpCall:
         repeat: Repeat,
         credentials: Mapping[str, str],
     ) -> Response:
+        await self._pace.take()
         request = await self._journal.leaving(step, key, repeat, request)
         try:
+            await self._pace.renew()
             answer = await self._exchange(request, credentials)
-        except NotSent:
+        except (NotSent, Throttled):
             await self._journal.no_effect(step)
             raise
         if (passing := _passing_error(answer, self._policy)) is not None:
@@ -141,6 +151,7 @@ class HttpCall:
         return answer
 
     async def read(self, request: Request, *, credentials: Mapping[str, str]) -> Response:
+        await self._pace.take()
         try:
             answer = await self._exchange(request, credentials)
         except Unknown as error:
@@ -151,9 +162,15 @@ class HttpCall:
             raise Unavailable(_says(answer), status=answer.status, retry_after=retry_after(answer))
         return answer
 
+    def key(self, step: str) -> str:
+        return self._journal.key(step)
+
     async def act(self, step: str, described: Row, *, key: str, repeat: Repeat) -> None:
         request = Request(described["method"], described["url"], {})
         await self._journal.leaving(step, key, repeat, request)
+
+    async def pace(self) -> None:
+        await self._pace.take()
 
     async def no_effect(self, step: str) -> None:
         await self._journal.no_effect(step)
@@ -179,6 +196,8 @@ class HttpCall:
         finally:
             latency = round((time.monotonic() - started) * 1000)
             self._journal.saw(self._interaction(request, answer, failure, at, latency))
+        if (left := quota(answer)) is not None:
+            self._pace.saw(left)
         return answer
 
     def _interaction(
@@ -203,32 +222,6 @@ class HttpCall:
             else {"error": failure.message if failure else "the attempt was ended"},
             "at": at,
         }
-
-
-def retry_after(answer: Response) -> float | None:
-    """Seconds to wait by the Retry-After header, given in seconds or as an HTTP date."""
-    given = answer.headers.get("retry-after", "").strip()
-    if not given:
-        return None
-    try:
-        return max(0.0, float(given))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
-
-
-def rate_limit_reset(answer: Response) -> float | None:
-    """Seconds until the limit is reset by the X-RateLimit-Reset header, which holds an epoch or,
-    at some vendors, a number of seconds. A moment that is past tells nothing: clocks differ."""
-    try:
-        given = float(answer.headers.get("x-ratelimit-reset", ""))
-    except ValueError:
-        return None
-    seconds = given - time.time() if given > EARLIEST_EPOCH else given
-    return seconds if seconds > 0 else None
 
 
 def _session() -> aiohttp.ClientSession:
@@ -276,7 +269,12 @@ def _passing_error(answer: Response, policy: Policy) -> VendorError | None:
 
 def _failed_write(answer: Response, repeat: Repeat) -> VendorError:
     if repeat in REPEATABLE:
-        return Unavailable(_says(answer), status=answer.status, retry_after=retry_after(answer))
+        return Unavailable(
+            _says(answer),
+            status=answer.status,
+            retry_after=retry_after(answer),
+            answer=answer,
+        )
     return Unknown(_says(answer), status=answer.status)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import atexit
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ class Bucket:
         self._credentials = credentials
 
     async def attributes(self, call: Call, key: str) -> Mapping[str, str]:
-        with self._exchange(call, "HEAD", key):
+        async with self._exchange(call, "HEAD", key):
             found = await obstore.get_async(self._store, key, options={"head": True})
         return dict(found.attributes)
 
@@ -88,20 +88,23 @@ class Bucket:
 
     async def put(self, call: Call, key: str, content: Content) -> str | None:
         whole = isinstance(content.data, bytes)
-        with self._exchange(call, "PUT", key, content.size):
+        chunk = max(PART_BYTES, -(-content.size // MOST_PARTS))
+        # In parts: one request to begin, one a part, one to end.
+        requests = 1 if whole else 2 + -(-content.size // chunk)
+        async with self._exchange(call, "PUT", key, content.size, requests):
             answer = await obstore.put_async(
                 self._store,
                 key,
                 content.data,
                 attributes=dict(content.attributes),
                 use_multipart=not whole,
-                chunk_size=max(PART_BYTES, -(-content.size // MOST_PARTS)),
+                chunk_size=chunk,
                 max_concurrency=PARTS_AT_ONCE,
             )
         return answer["e_tag"]
 
     async def delete(self, call: Call, key: str) -> None:
-        with self._exchange(call, "DELETE", key):
+        async with self._exchange(call, "DELETE", key):
             await obstore.delete_async(self._store, key)
 
     async def _parts(self, call: Call, stored: Stored) -> AsyncIterator[bytes]:
@@ -115,16 +118,18 @@ class Bucket:
         options: Any = {"if_match": stored.etag} if stored.etag else {}
         if span is not None:
             options["range"] = span
-        with self._exchange(call, "GET", stored.key):
+        async with self._exchange(call, "GET", stored.key):
             found = await obstore.get_async(self._store, stored.key, options=options)
             data = bytes(await found.bytes_async())
         return data, dict(found.attributes)
 
-    @contextmanager
-    def _exchange(
-        self, call: Call, method: str, key: str, sent: int | None = None
-    ) -> Iterator[None]:
+    @asynccontextmanager
+    async def _exchange(
+        self, call: Call, method: str, key: str, sent: int | None = None, requests: int = 1
+    ) -> AsyncIterator[None]:
         """One operation: kept as an interaction, its failure raised as one of ours."""
+        for _ in range(requests):
+            await call.pace()
         started, at = time.monotonic(), datetime.now(UTC)
         status: int | None = None
         told: Row | None = {"error": "the attempt was ended"}

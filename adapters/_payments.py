@@ -9,6 +9,9 @@ from uuid import UUID
 
 from adapters._base import Call
 
+Since = datetime
+"""When the first request of a job left, by our clock."""
+
 
 @dataclass(frozen=True)
 class ChargeOrder:
@@ -65,6 +68,14 @@ class Payments(Protocol):
 
     async def charge(self, call: Call, order: ChargeOrder) -> Payment:
         """Take a payment. Raises Refused with one of our codes when it is declined."""
+        ...
+
+    async def find_charge(self, call: Call, customer: str, since: Since) -> Payment | None:
+        """The payment that this job made of that vendor's customer. None: it made none."""
+        ...
+
+    async def find_refund(self, call: Call, payment: str, since: Since) -> RefundAnswer | None:
+        """The refund of `payment` that this job made. None: it made none that did not fail."""
         ...
 
     async def refund(self, call: Call, order: RefundOrder) -> RefundAnswer:

@@ -75,7 +75,7 @@ class Adapter(_base.Adapter):
             answer = await call.write(
                 STEP,
                 Request("POST", f"{self.address()}/v3/mail/send", headers, body),
-                key=f"{order.job_id}:{STEP}",
+                key=call.key(STEP),
                 repeat=Repeat.NEVER,
                 credentials={"Authorization": f"Bearer {self.secret('SENDGRID_API_KEY')}"},
             )

@@ -4,15 +4,15 @@ carries them. Facts: Stripe's API reference, version 2026-10-28.endive."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import stripe
 
 from adapters import _base
+from adapters import _stripe as words
 from adapters._base import (
     Call,
     Misconfigured,
@@ -22,47 +22,21 @@ from adapters._base import (
     Unavailable,
     Unknown,
 )
-from adapters._payments import ChargeOrder, Payment, RefundAnswer, RefundOrder
+from adapters._payments import ChargeOrder, Payment, RefundAnswer, RefundOrder, Since
 
-# Where Stripe counts otherwise than ISO 4217: https://docs.stripe.com/currencies#special-cases
-TWO_DECIMALS_AT_STRIPE = {"isk": 0, "ugx": 0}
-
-# Stripe's decline codes (https://docs.stripe.com/declines/codes) in our words.
-CODES = {
-    "card_declined": "card_declined",
-    "generic_decline": "card_declined",
-    "insufficient_funds": "insufficient_funds",
-    "expired_card": "card_expired",
-    "incorrect_cvc": "card_invalid",
-    "incorrect_number": "card_invalid",
-    "processing_error": "card_declined",
-    "authentication_required": "authentication_required",
-    "fraudulent": "card_declined",
-    "lost_card": "card_declined",
-    "stolen_card": "card_declined",
-    "charge_already_refunded": "already_refunded",
-    "charge_disputed": "charge_disputed",
-    "resource_missing": "not_found",
-    "amount_too_small": "amount_too_small",
-    "amount_too_large": "amount_too_large",
-    "parameter_invalid_integer": "invalid_amount",
-}
-PAYMENT_STATUSES = {"succeeded": "succeeded", "processing": "processing"}
-REFUND_STATUSES = {
-    "succeeded": "succeeded",
-    "pending": "pending",
-    "requires_action": "pending",
-    "failed": "failed",
-    "canceled": "failed",
-}
-REASONS = {"duplicate", "fraudulent", "requested_by_customer"}
-
+# Set where Stripe repeats the answer that it keeps under an Idempotency-Key, also one of 500:
+# https://docs.stripe.com/api/idempotent_requests
+REPLAYED = "idempotent-replayed"
+# The clocks of two hosts, and the time a request may have been on its way.
+LOOK_BACK_SECONDS = 600
+PAGE = 100
 # Another request, with the same key or on the same object, still runs.
 CONFLICT = 409
 # Half a minute in all, the longest that one of our requests may take.
 LOCKED_LOOKS = 60
 LOCKED_LOOK_SECONDS = 0.5
 
+Found = TypeVar("Found", Payment, RefundAnswer)
 _step: ContextVar[tuple[Call, str, str]] = ContextVar("stripe_step")
 
 
@@ -72,6 +46,10 @@ class Adapter(_base.Adapter):
     base_url_variable = "STRIPE_BASE_URL"
     secrets = ("STRIPE_SECRET_KEY",)
     live_prefixes = ("sk_live_", "rk_live_")
+    look_ups = frozenset({"charge", "refund"})
+
+    def prepare(self) -> None:
+        _ = self._v1
 
     async def create_customer(self, call: Call, *, key: str) -> str:
         # Nothing of the job may stand in this body: the next job must send the same bytes.
@@ -84,38 +62,47 @@ class Adapter(_base.Adapter):
         return str(customer.id)
 
     async def charge(self, call: Call, order: ChargeOrder) -> Payment:
-        key = f"{order.job_id}:charge"
+        key = call.key("charge")
         intent = await self._send(
             call,
             "charge",
             key,
-            lambda: self._v1.payment_intents.create_async(_intent(order), _options(key)),
+            lambda: self._v1.payment_intents.create_async(
+                words.intent_params(order), _options(key)
+            ),
         )
-        if (status := PAYMENT_STATUSES.get(intent.status)) is None:
+        if (status := words.PAYMENT_STATUSES.get(intent.status)) is None:
             raise Refused("the payment needs a step by its payer", code="authentication_required")
-        return Payment(
-            vendor_reference=intent.id,
-            status=status,
-            amount=_ours(intent.amount, intent.currency),
-            currency=intent.currency,
-            created_at=datetime.fromtimestamp(intent.created, UTC),
-        )
+        return words.payment(intent, status)
+
+    async def find_charge(self, call: Call, customer: str, since: Since) -> Payment | None:
+        # By list, since Stripe's search lags behind by up to a minute.
+        asked = {"customer": customer, "created": {"gte": _back(since)}, "limit": PAGE}
+        found = [
+            words.payment(intent, words.PAYMENT_STATUSES[intent.status])
+            async for intent in self._list(call, lambda v1: v1.payment_intents, asked)
+            if intent.status in words.PAYMENT_STATUSES and _is_of(intent, call)
+        ]
+        return _only(found)
+
+    async def find_refund(self, call: Call, payment: str, since: Since) -> RefundAnswer | None:
+        asked = {"payment_intent": payment, "created": {"gte": _back(since)}, "limit": PAGE}
+        found = [
+            words.refund_answer(refund)
+            async for refund in self._list(call, lambda v1: v1.refunds, asked)
+            if _is_of(refund, call)
+        ]
+        return _only([one for one in found if one.status != "failed"])
 
     async def refund(self, call: Call, order: RefundOrder) -> RefundAnswer:
-        key = f"{order.job_id}:refund"
+        key = call.key("refund")
         refund = await self._send(
             call,
             "refund",
             key,
-            lambda: self._v1.refunds.create_async(_refund(order), _options(key)),
+            lambda: self._v1.refunds.create_async(words.refund_params(order), _options(key)),
         )
-        return RefundAnswer(
-            vendor_reference=refund.id,
-            status=REFUND_STATUSES.get(refund.status, "pending"),
-            amount=_ours(refund.amount, refund.currency),
-            currency=refund.currency,
-            created_at=datetime.fromtimestamp(refund.created, UTC),
-        )
+        return words.refund_answer(refund)
 
     @cached_property
     def _v1(self) -> Any:
@@ -140,6 +127,24 @@ class Adapter(_base.Adapter):
         call.answered(step)
         return answer
 
+    async def _list(
+        self, call: Call, of: Callable[[Any], Any], asked: dict[str, Any]
+    ) -> AsyncIterator[Any]:
+        """Every object of a list, page by page."""
+        while True:
+            token = _step.set((call, "look", ""))
+            try:
+                page = await of(self._v1).list_async(asked)
+            except stripe.StripeError as error:
+                raise _unread(error) from error
+            finally:
+                _step.reset(token)
+            for one in page.data:
+                yield one
+            if not page.has_more:
+                return
+            asked = {**asked, "starting_after": page.data[-1].id}
+
 
 class _Bridge(stripe.HTTPClient):
     """Hands the SDK's request to the call at hand."""
@@ -158,9 +163,20 @@ class _Bridge(stripe.HTTPClient):
             (post_data or "").encode(),
         )
         credentials = {"Authorization": f"Bearer {adapter.secret('STRIPE_SECRET_KEY')}"}
-        answer = await call.write(
-            step, request, key=key, repeat=Repeat.KEY, credentials=credentials
-        )
+        try:
+            answer = await (
+                call.read(request, credentials=credentials)
+                if request.method == "GET"
+                else call.write(step, request, key=key, repeat=Repeat.KEY, credentials=credentials)
+            )
+        except Unavailable as error:
+            if error.answer is None or error.answer.headers.get(REPLAYED) != "true":
+                raise
+            raise Unknown(
+                "the vendor repeats the failure that it keeps under this key",
+                look_up=True,
+                status=error.status,
+            ) from None
         return answer.body.decode("utf-8", "replace"), answer.status, answer.headers
 
 
@@ -180,40 +196,34 @@ async def _once_free(make: Any, call: Call, step: str) -> Any:
     return await make()
 
 
+def _is_of(found: Any, call: Call) -> bool:
+    known = found.metadata or {}
+    return "job" in known and known["job"] == str(call.job_id)
+
+
+def _back(since: Since) -> int:
+    return int(since.timestamp()) - LOOK_BACK_SECONDS
+
+
+def _only(found: Sequence[Found]) -> Found | None:
+    """The one effect of a job. Two are for a person, whatever made them."""
+    if len(found) > 1:
+        raise Unknown(
+            "the vendor shows more than one effect of this job",
+            code="several_effects",
+            for_person=True,
+        )
+    return found[0] if found else None
+
+
+def _unread(error: stripe.StripeError) -> Exception:
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        return Misconfigured("STRIPE_SECRET_KEY is not accepted", status=error.http_status)
+    return Unavailable("the vendor's list cannot be read", status=error.http_status)
+
+
 def _options(key: str) -> Any:
     return {"idempotency_key": key}
-
-
-def _intent(order: ChargeOrder) -> Any:
-    params: dict[str, Any] = {
-        "amount": _theirs(order.amount, order.currency),
-        "currency": order.currency,
-        "customer": order.customer,
-        "payment_method": order.payment_method,
-        "confirm": True,
-        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-        # A worker has no payer at hand: a payment that needs one is refused, not left half done.
-        "error_on_requires_action": True,
-        "metadata": {**order.metadata, "job": str(order.job_id)},
-    }
-    return params | ({"description": order.description} if order.description else {})
-
-
-def _refund(order: RefundOrder) -> Any:
-    params: dict[str, Any] = {
-        "payment_intent": order.payment,
-        "amount": _theirs(order.amount, order.currency),
-        "metadata": {"job": str(order.job_id)},
-    }
-    return params | ({"reason": order.reason} if order.reason in REASONS else {})
-
-
-def _theirs(amount: int, currency: str) -> int:
-    return amount * 100 if currency in TWO_DECIMALS_AT_STRIPE else amount
-
-
-def _ours(amount: int, currency: str) -> int:
-    return amount // 100 if currency in TWO_DECIMALS_AT_STRIPE else amount
 
 
 async def _translate(error: stripe.StripeError, call: Call, step: str) -> Exception:
@@ -222,9 +232,7 @@ async def _translate(error: stripe.StripeError, call: Call, step: str) -> Except
     status = error.http_status
     if isinstance(error, stripe.IdempotencyError):
         await call.no_effect(step)
-        return Unknown(
-            "the vendor key is known with other parameters", status=status, for_person=True
-        )
+        return Unknown("the vendor key is known with other parameters", status=status, look_up=True)
     if status == CONFLICT:
         await call.no_effect(step)
         return Unavailable("an earlier request still runs", status=status, retry_after=1.0)
@@ -234,23 +242,13 @@ async def _translate(error: stripe.StripeError, call: Call, step: str) -> Except
         return Unknown(
             "refused, while an earlier request may have had its effect",
             status=status,
-            for_person=True,
+            look_up=True,
         )
     if isinstance(error, stripe.CardError | stripe.InvalidRequestError) and status:
         call.answered(step)
-        decline = getattr(error, "decline_code", None) or _decline_code(error)
-        word = CODES.get(decline or "") or CODES.get(code, "refused")
-        return Refused(_message(word), code=word, status=status)
+        decline = getattr(error, "decline_code", None) or words.decline_code(error)
+        word = words.CODES.get(decline or "") or words.CODES.get(code, "refused")
+        return Refused(words.message(word), code=word, status=status)
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
         return Misconfigured("STRIPE_SECRET_KEY is not accepted", status=status)
     return Unknown("the vendor's answer cannot be read", status=status)
-
-
-def _decline_code(error: stripe.StripeError) -> str | None:
-    body = error.json_body if isinstance(error.json_body, Mapping) else {}
-    inner = body.get("error")
-    return inner.get("decline_code") if isinstance(inner, Mapping) else None
-
-
-def _message(word: str) -> str:
-    return f"the vendor refused: {word.replace('_', ' ')}"

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api import batches, health, jobs, openapi, problems, vendors
+from api import batches, bulk, health, interventions, jobs, metrics, openapi, problems, vendors
 from api.auth import Gate
 from api.ledger import Ledger
 
@@ -39,9 +39,10 @@ def create(engine: AsyncEngine, *, broker_url: str | None, tokens: Sequence[str]
         lifespan=_lifespan,
     )
     app.state.ledger = Ledger(engine)
+    app.state.figures = metrics.Figures(app.state.ledger)
     app.state.broker_url = broker_url
     app.state.stopping = False
-    for part in (jobs, batches, vendors, health):
+    for part in (bulk, jobs, interventions, batches, vendors, health, metrics):
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Gate, tokens=tokens)

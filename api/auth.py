@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from hmac import compare_digest
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,7 +34,10 @@ class Gate:
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
         if not self._tokens:
-            return wrong_host(headers.get("host"))
+            origin = headers.get("origin")
+            # A page of another site can send a POST without a body anywhere.
+            elsewhere = None if origin is None else wrong_host(urlsplit(origin).netloc)
+            return wrong_host(headers.get("host")) or elsewhere
         if scope["path"] in OPEN_PATHS:
             return None
         return self._wrong_token(headers.getlist("authorization"))

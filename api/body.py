@@ -27,6 +27,14 @@ async def read(request: Request, model: type[Model]) -> Model:
         raise unacceptable(error) from None
 
 
+async def read_if_any(request: Request, model: type[Model]) -> Model:
+    """The same; a request without a body is one with an empty object."""
+    headers = request.headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return model.model_validate({})
+    return await read(request, model)
+
+
 def _check_type(request: Request) -> None:
     """Only JSON, as a browser sends it to another site with that site's consent only."""
     media, _, parameters = request.headers.get("content-type", "").partition(";")

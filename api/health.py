@@ -66,6 +66,7 @@ async def index() -> dict[str, Any]:
         "jobs": "/v1/jobs",
         "vendors": "/v1/vendors",
         "health": ["/healthz", "/readyz"],
+        "metrics": "/metrics",
     }
 
 

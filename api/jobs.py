@@ -53,6 +53,7 @@ class Filters(BaseModel):
     vendor: schemas.Word | None = None
     key: schemas.Word | None = None
     batch: UUID | None = Field(None, description="the jobs of one batch")
+    code: schemas.Word | None = Field(None, description="`code` of the job's error")
     since: schemas.QueryMoment | None = Field(None, description="created at that time or later")
     cursor: UUID | None = Field(None, description="`next` of the page before")
     limit: Annotated[int, Field(ge=1, le=200)] = 50
@@ -71,7 +72,7 @@ async def enqueue(request: Request, response: Response, ledger: TheLedger) -> Ro
     """Store a job, once for its key. It is checked whole before anything is stored."""
     asked = await body.read(request, schemas.NewJob)
     key = _key(asked, request)
-    _check_times(asked)
+    check_times(asked)
     args = await _checked_args(asked, ledger, small=_is_small(request))
     _check_vendor(asked)
     new_id = uuid7()
@@ -107,7 +108,8 @@ def _key(asked: schemas.NewJob, request: Request) -> str | None:
     return given[0]
 
 
-def _check_times(asked: schemas.NewJob) -> None:
+def check_times(asked: schemas.NewJob) -> None:
+    """Raises Problem where the job would expire before it could run."""
     if asked.expires_at and asked.expires_at <= (asked.run_at or datetime.now(UTC)):
         raise invalid("expires_at", "must be later than run_at" if asked.run_at else "is past")
 
@@ -151,6 +153,7 @@ async def listed(asked: Annotated[Filters, Query()], ledger: TheLedger) -> Row:
         lambda connection: jobs.jobs(
             connection,
             filters=filters,
+            code=asked.code,
             since=asked.since,
             before=asked.cursor,
             limit=asked.limit + 1,
@@ -173,7 +176,7 @@ async def one(request: Request, id: JobId, ledger: TheLedger, wait: Wait = 0.0) 
         await _wait(request, id, ledger, min(wait, LONGEST_WAIT_SECONDS))
     job = await ledger.run(lambda connection: jobs.job(connection, id))
     if job is None:
-        raise _no_job()
+        raise no_job()
     return job
 
 
@@ -195,16 +198,22 @@ async def _wait(request: Request, id: UUID, ledger: Ledger, seconds: float) -> N
     responses=openapi.responses(404, 422),
 )
 async def attempts(id: JobId, ledger: TheLedger) -> Row:
-    async def read(connection: AsyncConnection) -> list[Row] | None:
-        known = await jobs.status(connection, id) is not None
-        return await jobs.attempts(connection, id) if known else None
+    """And what came from outside: retries, cancels, resolutions, late proofs."""
+
+    async def read(connection: AsyncConnection) -> Row | None:
+        if await jobs.status(connection, id) is None:
+            return None
+        return {
+            "attempts": await jobs.attempts(connection, id),
+            "interventions": await jobs.interventions(connection, id),
+        }
 
     found = await ledger.run(read)
     if found is None:
-        raise _no_job()
-    return {"attempts": found}
+        raise no_job()
+    return found
 
 
-def _no_job() -> Problem:
+def no_job() -> Problem:
     detail = "There is no job with that id (one of an open transaction shows after its commit)."
     return Problem("not-found", detail, field="id")

@@ -14,6 +14,7 @@ from ferryman import requests
 Row = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{model}"
+BODIES = (schemas.Note, schemas.OptionalNote, schemas.Resolution, schemas.Replay)
 ASKABLE = {kind: made for kind, made in requests.kinds().items() if not made.internal}
 
 EXAMPLES: dict[str, Row] = {
@@ -91,8 +92,13 @@ def new_job() -> Row:
 
 def note() -> Row:
     """The body of pausing and resuming a vendor."""
-    schema = {"$ref": _reference("Note")}
-    return {"requestBody": _body(schema, example={"note": "their incident 4711"})}
+    return body("Note", {"note": "their incident 4711"})
+
+
+def body(model: str, example: Row, *, required: bool = True) -> Row:
+    """The body of a route that reads it by hand. `model` is one of BODIES."""
+    made = _body({"$ref": _reference(model)}, example=example)
+    return {"requestBody": made | {"required": required}}
 
 
 def _reference(name: str) -> str:
@@ -117,7 +123,7 @@ def complete(document: Row) -> Row:
 
 def _bodies() -> Row:
     """A new job's schema for each kind, with the arguments of that kind."""
-    models: list[type[BaseModel]] = [schemas.NewJob, schemas.Note, *ASKABLE.values()]
+    models: list[type[BaseModel]] = [schemas.NewJob, *BODIES, *ASKABLE.values()]
     _, made = models_json_schema(
         [(model, "validation") for model in models], ref_template=REFERENCE
     )
@@ -135,4 +141,5 @@ def _bodies() -> Row:
 def _name_problems(answers: Row) -> None:
     for status, answer in answers.items():
         if int(status) >= 400:
-            answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}
+            _, content = answer["content"].popitem()
+            answer["content"] = {MEDIA_TYPE: content}

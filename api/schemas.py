@@ -59,6 +59,7 @@ Moment = Annotated[datetime, BeforeValidator(moment), DATE_TIME]
 QueryMoment = Annotated[datetime, BeforeValidator(moment_in_query), DATE_TIME]
 Utc = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC)), DATE_TIME]
 Word = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
+NoteText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable)]
 JobError = Annotated[
     dict[str, Any],
     WithJsonSchema(
@@ -115,6 +116,12 @@ class Job(BaseModel):
     finished_at: Utc | None
 
 
+class RetriedJob(Job):
+    """A job that a person had run again."""
+
+    warning: str | None = Field(None, description="what may go wrong with that; null: nothing")
+
+
 class JobPage(BaseModel):
     """Jobs, newest first."""
 
@@ -150,8 +157,20 @@ class Attempt(BaseModel):
     interactions: list[Interaction]
 
 
+class Intervention(BaseModel):
+    """What came from outside a job's own walk: a retry, a cancel, a resolution, a late proof."""
+
+    at: Utc
+    who: str
+    action: str
+    was: str = Field(description="the job's status before")
+    became: str = Field(description="the job's status after")
+    note: str | None
+
+
 class Attempts(BaseModel):
     attempts: list[Attempt]
+    interventions: list[Intervention] = Field(description="oldest first")
 
 
 class Counts(BaseModel):
@@ -184,7 +203,59 @@ class Note(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    note: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable)]
+    note: NoteText
+
+
+class OptionalNote(BaseModel):
+    """Why a person does it; may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="Optional note")
+
+    note: NoteText | None = None
+
+
+class Resolution(BaseModel):
+    """What a person found out about a job that is `unknown`, and how."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    outcome: Literal["succeeded", "failed"] = Field(
+        description="succeeded: its effect is there; failed: it is surely not"
+    )
+    note: NoteText = Field(description="how that was found out")
+
+
+class Replay(BaseModel):
+    """Which failed jobs are to run again; all of them where no condition is given."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    kind: Word | None = None
+    vendor: Word | None = None
+    since: Moment | None = Field(None, description="failed at that time or later")
+    code: Word | None = Field(None, description="`code` of the job's error")
+    note: NoteText | None = None
+    dry_run: bool = Field(description="true: count them, and change nothing")
+
+
+class Replayed(BaseModel):
+    count: int = Field(description="how many jobs run again, or would")
+
+
+class Limit(BaseModel):
+    """What ferryman itself keeps to, by `vendors.toml`."""
+
+    per_second: float
+    burst: int = Field(description="calls that may go at once after a pause")
+    in_flight: int
+
+
+class Quota(BaseModel):
+    """What the vendor's own headers said last."""
+
+    limit: int | None
+    remaining: int | None
+    reset_at: Utc | None
 
 
 class Pause(BaseModel):
@@ -219,6 +290,8 @@ class Vendor(BaseModel):
     unavailable_since: Utc | None
     next_probe_at: Utc | None
     cooldown_until: Utc | None = Field(description="until then nobody calls it: its own limit")
+    limit: Limit
+    quota: Quota | None = Field(description="null where the vendor tells none")
     paused: Pause | None
     waiting: int
     in_flight: int
@@ -248,6 +321,7 @@ class Index(BaseModel):
     jobs: str
     vendors: str
     health: list[str]
+    metrics: str
 
 
 class FieldError(BaseModel):

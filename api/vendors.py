@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api import body, openapi, schemas
 from api.ledger import TheLedger
 from api.problems import Problem
-from ferryman.policies import policies
+from ferryman.policies import Policy, policies
 from models import scorecard, vendors
 
 router = APIRouter(
@@ -92,11 +92,27 @@ def _card(vendor: str, found: Row) -> Row:
         "unavailable_since": state["opened_at"],
         "next_probe_at": state["probe_at"],
         "cooldown_until": state["cooldown_until"],
+        "limit": _limit(policies()[vendor]),
+        "quota": _quota(state),
         "paused": _pause(state),
         **{name: queue[name] for name in ("waiting", "in_flight", "unknown", "oldest_due_at")},
         "last_hour": {**calls, "error_rate": calls["errors"] / max(1, calls["calls"])},
         "breaker_changes": found["changes"],
     }
+
+
+def _limit(policy: Policy) -> Row:
+    return {
+        "per_second": policy.rate_per_second,
+        "burst": policy.rate_burst,
+        "in_flight": policy.max_in_flight,
+    }
+
+
+def _quota(state: Row) -> Row | None:
+    if state["quota_limit"] is None and state["quota_remaining"] is None:
+        return None
+    return {name: state[f"quota_{name}"] for name in ("limit", "remaining", "reset_at")}
 
 
 def _pause(state: Row) -> Row | None:

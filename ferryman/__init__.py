@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ferryman._job import Job
+    from ferryman._many import aenqueue_many, enqueue_many, order
+    from ferryman._order import Order
     from ferryman.client import aenqueue, enqueue, job, jobs
     from ferryman.errors import (
         FerrymanError,
@@ -47,6 +49,7 @@ __all__ = [
     "MissingSetting",
     "NotFound",
     "NotPossible",
+    "Order",
     "Recipient",
     "Refund",
     "Request",
@@ -54,12 +57,15 @@ __all__ = [
     "SyncObjects",
     "Unreachable",
     "aenqueue",
+    "aenqueue_many",
     "enqueue",
+    "enqueue_many",
     "job",
     "jobs",
+    "order",
 ]
 
-_HOMES = ("ferryman.errors", "ferryman.requests", "ferryman.client")
+_HOMES = ("ferryman.errors", "ferryman.requests", "ferryman._many", "ferryman.client")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,9 +14,9 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from ferryman._door import ENDED, Document
-from ferryman._order import Order
-from ferryman._statement import PYFORMAT, refusals
+from ferryman._door import ENDED, Answer, Document
+from ferryman._order import Order, rows
+from ferryman._statement import ENQUEUE_ALONE, ENQUEUE_EACH_ALONE, named, refusals
 from ferryman._times import rfc3339
 from ferryman.errors import FerrymanError, InvalidSetting, NotFound, Unreachable
 
@@ -30,8 +30,6 @@ MOST_IDLE = 8
 PAGE = 200
 SHORTEST_POLL, LONGEST_POLL = 0.05, 0.5
 
-# A key that stands in somebody's open transaction must not hold up this caller.
-ENQUEUE = PYFORMAT.replace("SELECT", "SELECT set_config('lock_timeout', '1s', true),", 1)
 COLUMNS = (
     "id, kind, vendor, status, ferryman.reason(jobs) AS reason, priority::text, attempts, run_at,"
     " expires_at, result, error, key, batch_id, created_at, finished_at"
@@ -43,6 +41,7 @@ JOBS = f"""
        AND (%(kind)s::text IS NULL OR kind = %(kind)s)
        AND (%(vendor)s::text IS NULL OR vendor = %(vendor)s)
        AND (%(key)s::text IS NULL OR key = %(key)s)
+       AND (%(code)s::text IS NULL OR error->>'code' = %(code)s)
        AND (%(batch)s::uuid IS NULL OR batch_id = %(batch)s)
        AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
        AND (%(before)s::uuid IS NULL OR (created_at, id) <
@@ -65,10 +64,17 @@ class Database:
 
     def enqueue(self, order: Order) -> Document:
         with refusals():
-            row = self._rows(ENQUEUE, order.parameters())[0]
+            row = self._rows(ENQUEUE_ALONE, order.parameters())[0]
         if row["id"] != str(order.id):
             return self.job(UUID(row["id"]))
         return {"id": row["id"], "kind": order.request.kind, "status": "waiting", "key": order.key}
+
+    def enqueue_many(self, orders: Sequence[Order]) -> list[Answer]:
+        answers: list[Answer] = [order.id for order in orders]
+        for row in self._rows(ENQUEUE_EACH_ALONE, {"jobs": rows(orders)}):
+            refused = row["state"] and named(row["state"], row["problem"])
+            answers[row["place"]] = refused or UUID(row["id"])
+        return answers
 
     def job(self, id: UUID, wait: float = 0) -> Document:
         until = time.monotonic() + wait
@@ -84,7 +90,7 @@ class Database:
             pause = min(pause * 1.5, LONGEST_POLL)
 
     def jobs(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
-        names = ("status", "kind", "vendor", "key", "batch", "since", "before")
+        names = ("status", "kind", "vendor", "key", "code", "batch", "since", "before")
         asked: dict[str, Any] = {name: filters.get(name) for name in names}
         while limit > 0:
             rows = self._rows(JOBS, {**asked, "limit": min(limit, PAGE)})

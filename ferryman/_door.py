@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from ferryman._order import Order
-from ferryman.errors import InvalidSetting, MissingSetting
+from ferryman.errors import FerrymanError, InvalidSetting, MissingSetting
 from ferryman.settings import Settings, settings
 
+if TYPE_CHECKING:
+    from ferryman._http import Api
+
 Document = dict[str, Any]
+Answer = UUID | FerrymanError
 ENDED = frozenset({"succeeded", "failed", "cancelled", "unknown"})
 
 
@@ -25,6 +29,9 @@ class Door(Protocol):
     def enqueue(self, order: Order) -> Document:
         """The job's document; of a new job, at least its id, kind and status."""
 
+    def enqueue_many(self, orders: Sequence[Order]) -> list[Answer]:
+        """For each the id of its job, or why this one was not stored; the others are."""
+
     def job(self, id: UUID, wait: float = 0) -> Document:
         """The job, as soon as it has ended, or as it is after about `wait` seconds."""
 
@@ -33,6 +40,29 @@ class Door(Protocol):
 
     def batch(self, id: UUID) -> Document:
         """A batch and its counts."""
+
+
+class Controls(Protocol):
+    """What a person does about jobs and vendors. Raises as a Door does, and NotPossible where a
+    job's state forbids it."""
+
+    def retry(self, id: UUID, note: str | None = None) -> Document:
+        """The job, with a `warning` where its effect may come about a second time."""
+
+    def replay(self, filters: Mapping[str, str], *, dry_run: bool) -> int:
+        """Retry the failed jobs that meet all of kind, vendor, code, since; how many those are."""
+
+    def cancel(self, id: UUID, note: str | None = None) -> Document:
+        """The job: cancelled, or as it is when it can no longer be stopped for sure."""
+
+    def resolve(self, id: UUID, outcome: str, note: str) -> Document:
+        """The job, which was unknown and is now what the outcome says."""
+
+    def vendors(self) -> Document:
+        """The scorecard: `{"vendors": […]}`."""
+
+    def vendor(self, name: str, step: str, note: str) -> Document:
+        """Pause or resume a vendor; its scorecard after that."""
 
 
 def door() -> Door:
@@ -56,7 +86,23 @@ def command_line_door() -> Door:
     return api(str(state["api_url"]), found)
 
 
-def api(url: str, found: Settings) -> Door:
+def controls() -> Controls:
+    """The HTTP API of FERRYMAN_URL, else that of a running `ferryman up` on the same ledger. The
+    rules of each kind stand there: through the database alone there is no such way.
+
+    Raises MissingSetting or InvalidSetting.
+    """
+    found = settings()
+    if found.url:
+        return api(found.url, found)
+    state = found.running()
+    if state is None or found.database_url not in (None, "", state["database_url"]):
+        hint = "this needs the HTTP API, of `ferryman api` or of a running `ferryman up`"
+        raise MissingSetting("FERRYMAN_URL", hint)
+    return api(str(state["api_url"]), found)
+
+
+def api(url: str, found: Settings) -> Api:
     if not url.startswith(("http://", "https://")):
         raise InvalidSetting("FERRYMAN_URL", "must begin with http:// or https://")
     return _api(url, next(iter(found.tokens()), None), os.getpid())
@@ -70,7 +116,7 @@ def database(url: str) -> Door:
 
 # One each per process: connections must not be shared with a forked child.
 @lru_cache(maxsize=4)
-def _api(url: str, token: str | None, pid: int) -> Door:
+def _api(url: str, token: str | None, pid: int) -> Api:
     from ferryman._http import Api
 
     return Api(url, token)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 
+from ferryman import _lines
+from ferryman._door import Answer
 from ferryman._order import Order
 from ferryman.errors import (
     FerrymanError,
@@ -53,6 +56,18 @@ class Api:
     def enqueue(self, order: Order) -> Document:
         return self._call("POST", "v1/jobs", json=order.document())
 
+    def enqueue_many(self, orders: Sequence[Order]) -> list[Answer]:
+        response = self._send(
+            "POST", "v1/jobs/bulk", content=_lines.body(orders), headers=_lines.HEADERS
+        )
+        if response.is_success:
+            try:
+                return _lines.answers(response.text, orders, problem)
+            except (ValueError, KeyError, AttributeError):
+                raise self._stranger(response) from None
+        self._read(response)
+        raise self._stranger(response)
+
     def job(self, id: UUID, wait: float = 0) -> Document:
         seconds = min(wait, LONGEST_WAIT)
         asked = {"wait": f"{seconds:.1f}"} if wait > 0 else {}
@@ -71,9 +86,32 @@ class Api:
     def batch(self, id: UUID) -> Document:
         return self._call("GET", f"v1/batches/{id}")
 
+    def retry(self, id: UUID, note: str | None = None) -> Document:
+        return self._call("POST", f"v1/jobs/{id}/retry", json=_noted(note))
+
+    def replay(self, filters: Mapping[str, str], *, dry_run: bool) -> int:
+        asked = {**filters, "dry_run": dry_run}
+        return int(self._call("POST", "v1/jobs/retry", json=asked)["count"])
+
+    def cancel(self, id: UUID, note: str | None = None) -> Document:
+        return self._call("POST", f"v1/jobs/{id}/cancel", json=_noted(note))
+
+    def resolve(self, id: UUID, outcome: str, note: str) -> Document:
+        found = {"outcome": outcome, "note": note}
+        return self._call("POST", f"v1/jobs/{id}/resolve", json=found)
+
+    def vendors(self) -> Document:
+        return self._call("GET", "v1/vendors")
+
+    def vendor(self, name: str, step: str, note: str) -> Document:
+        return self._call("POST", f"v1/vendors/{quote(name, safe='')}/{step}", json=_noted(note))
+
     def _call(self, method: str, path: str, **request: Any) -> Document:
+        return self._read(self._send(method, path, **request))
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, path, **request)
+            return self._client.request(method, path, **request)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise Unreachable(
                 f"no ferryman API answers at {self._name}; nothing was stored. Is"
@@ -84,7 +122,6 @@ class Api:
                 f"{self._name} did not answer; whether anything was stored is not known. Asking"
                 " again with the same key is safe"
             ) from None
-        return self._read(response)
 
     def _read(self, response: httpx.Response) -> Document:
         try:
@@ -96,10 +133,17 @@ class Api:
                 return document
             if "title" in document or "detail" in document:
                 raise problem(response.status_code, document)
-        raise Unreachable(
+        raise self._stranger(response)
+
+    def _stranger(self, response: httpx.Response) -> Unreachable:
+        return Unreachable(
             f"what answers at {self._name} is not ferryman's API (status {response.status_code});"
             " is FERRYMAN_URL right?"
         )
+
+
+def _noted(note: str | None) -> Document:
+    return {} if note is None else {"note": note}
 
 
 def problem(status: int, document: Document) -> FerrymanError:

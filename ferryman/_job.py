@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from ferryman._door import ENDED, Document, door
+from ferryman._door import ENDED, Document, controls, door
 
 # One look waits so long at most: an interrupted program ends soon.
 LOOK_SECONDS = 10.0
@@ -105,6 +105,37 @@ class Job:
         while not (await self.arefresh()).ended:
             self._give_up(until)
             await asyncio.sleep(PAUSE_SECONDS)
+        return self
+
+    def cancel(self, note: str | None = None) -> Job:
+        """Stop the job before it has any effect. Where its request may have left already, the
+        status is not `cancelled` afterwards: look again, its end will tell.
+
+        Raises NotPossible (it has ended), NotFound, and MissingSetting without an HTTP API.
+        """
+        self._document = controls().cancel(self._id, note)
+        return self
+
+    def retry(self, note: str | None = None) -> Job:
+        """Run a failed or unknown job again; `warning` tells what may go wrong with that.
+
+        Raises NotPossible (it is neither), NotFound, and MissingSetting without an HTTP API.
+        """
+        self._document = controls().retry(self._id, note)
+        return self
+
+    @property
+    def warning(self) -> str | None:
+        """After `retry()`: that the effect may come about a second time, if so."""
+        return self._text("warning")
+
+    def resolve(self, outcome: Literal["succeeded", "failed"], note: str) -> Job:
+        """Say how an unknown job ended, as seen at the vendor's side; `note`: how that was seen.
+
+        Raises NotPossible (it is not unknown), NotFound, InvalidArguments, and MissingSetting
+        without an HTTP API.
+        """
+        self._document = controls().resolve(self._id, outcome, note)
         return self
 
     def _give_up(self, until: float) -> None:

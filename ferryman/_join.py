@@ -6,14 +6,16 @@ commits, rolls back or closes.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from ferryman._order import Order
-from ferryman._statement import NAMED, NUMBERED, PYFORMAT, TYPES, refusals
+from ferryman._statement import ENQUEUE, ENQUEUE_MANY, Statement, refusals
 
+Given = Mapping[str, str | None]
 TAKEN = (
     "a connection of psycopg, psycopg2, asyncpg or Django, or a connection or session of SQLAlchemy"
 )
@@ -26,21 +28,44 @@ def join(connection: Any, order: Order) -> UUID:
     transaction can then only be rolled back (or its savepoint). Raises TypeError for anything
     that is no connection, or an asynchronous one.
     """
-    if _asynchronous(connection):
-        raise TypeError("this connection is asynchronous: use `await ferryman.aenqueue(…)`")
-    execute = _chosen(connection, SYNC)
-    with refusals():
-        return UUID(execute(connection, order))
+    return UUID(_joined(connection, ENQUEUE, order.parameters()))
 
 
 async def ajoin(connection: Any, order: Order) -> UUID:
     """The same for a connection of an event loop."""
+    return UUID(await _ajoined(connection, ENQUEUE, order.parameters()))
+
+
+def join_many(connection: Any, rows: str, first: int) -> list[UUID]:
+    """The ids of many jobs, given as a JSON array, in order; `first` is the place of the first in
+    messages. Raises as `join` does."""
+    return _ids(_joined(connection, ENQUEUE_MANY, {"jobs": rows, "first": str(first)}))
+
+
+async def ajoin_many(connection: Any, rows: str, first: int) -> list[UUID]:
+    """The same for a connection of an event loop."""
+    return _ids(await _ajoined(connection, ENQUEUE_MANY, {"jobs": rows, "first": str(first)}))
+
+
+def _joined(connection: Any, statement: Statement, given: Given) -> str:
+    if _asynchronous(connection):
+        raise TypeError("this connection is asynchronous: use `await ferryman.aenqueue…(…)`")
+    execute = _chosen(connection, SYNC)
+    with refusals():
+        return str(execute(connection, statement, given))
+
+
+async def _ajoined(connection: Any, statement: Statement, given: Given) -> str:
     if not _asynchronous(connection):
         _chosen(connection, SYNC)
-        raise TypeError("this connection is not asynchronous: use `ferryman.enqueue(…)`")
+        raise TypeError("this connection is not asynchronous: use `ferryman.enqueue…(…)`")
     execute = _chosen(connection, ASYNC)
     with refusals():
-        return UUID(await execute(connection, order))
+        return str(await execute(connection, statement, given))
+
+
+def _ids(written: str) -> list[UUID]:
+    return [UUID(one) for one in json.loads(written)]
 
 
 def _asynchronous(connection: Any) -> bool:
@@ -65,44 +90,44 @@ def _chosen(connection: Any, table: Mapping[str, tuple[str, Any]]) -> Any:
     raise TypeError(f"`connection` must be {TAKEN}, to PostgreSQL")
 
 
-def _psycopg(connection: Any, order: Order) -> str:
+def _psycopg(connection: Any, statement: Statement, given: Given) -> str:
     import psycopg
 
     # Not connection.cursor(): the application may have set a factory for cursors or rows.
     with psycopg.Cursor(connection, row_factory=psycopg.rows.tuple_row) as cursor:
-        return _first(cursor.execute(PYFORMAT, order.parameters()).fetchone())
+        return _first(cursor.execute(statement.pyformat, given).fetchone())
 
 
-def _dbapi(connection: Any, order: Order) -> str:
+def _dbapi(connection: Any, statement: Statement, given: Given) -> str:
     with connection.cursor() as cursor:
-        cursor.execute(PYFORMAT, order.parameters())
+        cursor.execute(statement.pyformat, given)
         return _first(cursor.fetchone())
 
 
-def _sqlalchemy(connection: Any, order: Order) -> str:
-    return str(connection.execute(_text(), order.parameters()).scalar_one())
+def _sqlalchemy(connection: Any, statement: Statement, given: Given) -> str:
+    return str(connection.execute(_text(statement), given).scalar_one())
 
 
-async def _apsycopg(connection: Any, order: Order) -> str:
+async def _apsycopg(connection: Any, statement: Statement, given: Given) -> str:
     import psycopg
 
     async with psycopg.AsyncCursor(connection, row_factory=psycopg.rows.tuple_row) as cursor:
-        await cursor.execute(PYFORMAT, order.parameters())
+        await cursor.execute(statement.pyformat, given)
         return _first(await cursor.fetchone())
 
 
-async def _asyncpg(connection: Any, order: Order) -> str:
-    given = order.parameters()
-    return str(await connection.fetchval(NUMBERED, *(given[name] for name in TYPES)))
+async def _asyncpg(connection: Any, statement: Statement, given: Given) -> str:
+    values = (given[name] for name in statement.names)
+    return str(await connection.fetchval(statement.numbered, *values))
 
 
-async def _asqlalchemy(connection: Any, order: Order) -> str:
-    return str((await connection.execute(_text(), order.parameters())).scalar_one())
+async def _asqlalchemy(connection: Any, statement: Statement, given: Given) -> str:
+    return str((await connection.execute(_text(statement), given)).scalar_one())
 
 
-def _text() -> Any:
+def _text(statement: Statement) -> Any:
     # Loaded, since the connection came from there. The client itself never imports it.
-    return sys.modules["sqlalchemy"].text(NAMED)
+    return sys.modules["sqlalchemy"].text(statement.named)
 
 
 def _first(row: Any) -> str:
@@ -110,13 +135,13 @@ def _first(row: Any) -> str:
 
 
 # By package: what a connection of it has, and how it is used.
-SYNC: dict[str, tuple[str, Callable[[Any, Order], str]]] = {
+SYNC: dict[str, tuple[str, Callable[[Any, Statement, Given], str]]] = {
     "psycopg": ("cursor", _psycopg),
     "psycopg2": ("cursor", _dbapi),
     "django": ("cursor", _dbapi),
     "sqlalchemy": ("execute", _sqlalchemy),
 }
-ASYNC: dict[str, tuple[str, Callable[[Any, Order], Awaitable[str]]]] = {
+ASYNC: dict[str, tuple[str, Callable[[Any, Statement, Given], Awaitable[str]]]] = {
     "psycopg": ("cursor", _apsycopg),
     "asyncpg": ("is_in_transaction", _asyncpg),
     "sqlalchemy": ("execute", _asqlalchemy),

@@ -81,16 +81,19 @@ def jobs(
     kind: str | None = None,
     vendor: str | None = None,
     key: str | None = None,
+    code: str | None = None,
     batch: UUID | str | None = None,
     since: datetime | str | None = None,
     limit: int = 100,
 ) -> list[Job]:
-    """The newest jobs that meet all the conditions; `since` is about when they were made."""
+    """The newest jobs that meet all the conditions; `since` is about when they were made, `code`
+    about their error."""
     filters = {
         "status": status,
         "kind": kind,
         "vendor": vendor,
         "key": key,
+        "code": code,
         "batch": None if batch is None else str(as_id(batch, "batch")),
         "since": None if since is None else _times.rfc3339(_times.moment("since", since)),
     }

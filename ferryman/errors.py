@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 
 class FerrymanError(Exception):
-    """The base of everything ferryman raises towards an application."""
+    """The base of everything ferryman raises towards an application.
+
+    `stored`, from `enqueue_many`: the ids of the jobs that are stored nevertheless, by their
+    place, with None in the place of those that are not.
+    """
+
+    stored: Sequence[UUID | None] = ()
 
     def __init__(self, message: str | None = None) -> None:
         # Unless there is more to say, the class tells what is wrong and what to do.

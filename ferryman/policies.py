@@ -7,12 +7,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ferryman._root import root
 from ferryman.settings import settings
 
-OVERRIDES = ("max_attempts", "backoff_seconds", "breaker_fail_max", "breaker_reset_seconds")
+OVERRIDES = (
+    "max_attempts",
+    "backoff_seconds",
+    "breaker_fail_max",
+    "breaker_reset_seconds",
+    "look_up_seconds",
+    "rate_per_second",
+)
 
 
 class Policy(BaseModel):
@@ -35,6 +42,10 @@ class Policy(BaseModel):
     breaker_reset_seconds: float
     repeat_seconds: float
     response_max_bytes: int
+    rate_per_second: float
+    rate_burst: int = Field(ge=1)
+    max_in_flight: int
+    look_up_seconds: float
     batch_size: int = 1
     concurrency: int = 1
 

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     backoff_seconds: float | None = Field(None, gt=0)
     breaker_fail_max: int | None = Field(None, ge=1)
     breaker_reset_seconds: float | None = Field(None, gt=0)
+    rate_per_second: float | None = Field(None, ge=0, description="of every vendor; 0: no rate")
+    look_up_seconds: float | None = Field(None, gt=0)
 
     @property
     def production(self) -> bool:

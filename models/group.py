@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import accumulate, takewhile
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -25,9 +26,12 @@ Statement = Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Answer]]]
 # Without a fixed linger the sizes of the groups were bimodal, with long runs of ones.
 LINGER_SECONDS = 0.005
 MOST = 500
+# Bodies of a thousand mails each: a statement must not hold five hundred of them.
+MOST_BYTES = 4 * 1024 * 1024
 DEADLOCK = "40P01"
-# The connection died or the server is going down: the same group goes again.
-LOST_CLASSES = ("08", "57")
+# The connection died, the server is going down, or out of disk, memory or connections for now: the
+# same group goes again.
+LOST_CLASSES = ("08", "53", "57", "58")
 
 
 class LedgerDown(Exception):
@@ -71,10 +75,12 @@ class GroupCommit(Generic[Item, Answer]):
         line: Line,
         statement: Statement[Item, Answer],
         *,
+        size: Callable[[Item], int] | None = None,
         patience_seconds: float = 60.0,
     ) -> None:
         self._line = line
         self._statement = statement
+        self._size = size
         self._patience = patience_seconds
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._flusher: asyncio.Task[None] | None = None
@@ -91,10 +97,18 @@ class GroupCommit(Generic[Item, Answer]):
         try:
             await asyncio.sleep(LINGER_SECONDS)
             while self._waiting:
-                group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                most = self._fitting()
+                group, self._waiting = self._waiting[:most], self._waiting[most:]
                 await self._run(group)
         finally:
             self._flusher = None
+
+    def _fitting(self) -> int:
+        """How many of those that wait go in one statement: at least one."""
+        if self._size is None:
+            return MOST
+        sizes = accumulate(self._size(item) for item, _ in self._waiting[:MOST])
+        return max(1, sum(1 for _ in takewhile(MOST_BYTES.__ge__, sizes)))
 
     async def _run(self, group: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:

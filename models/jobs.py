@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, literal_column, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models.tables import Attempt, Interaction, Job, JobKey, Route
+from models.tables import Attempt, Interaction, Intervention, Job, JobKey, Route
 
 Row = dict[str, Any]
 
@@ -32,6 +32,8 @@ SHOWN: tuple[Any, ...] = (
     Job.created_at,
     Job.finished_at,
 )
+
+WITH_ERROR = ("failed", "unknown", "cancelled")
 
 ENQUEUE = text("""
 SELECT ferryman.enqueue(:kind, CAST(:args AS jsonb), :key, :run_at, :vendor, :priority,
@@ -67,6 +69,7 @@ async def jobs(
     connection: AsyncConnection,
     *,
     filters: Row,
+    code: str | None = None,
     since: datetime | None,
     before: UUID | None,
     limit: int,
@@ -79,6 +82,9 @@ async def jobs(
         query = query.where(getattr(Job, column) == value)
     if "key" in filters:
         query = query.where(Job.id.in_(_named_by(filters["key"])))
+    if code is not None:
+        # No other status comes with an error: so the index of statuses serves.
+        query = query.where(Job.status.in_(WITH_ERROR), Job.error["code"].astext == code)
     if since is not None:
         query = query.where(Job.created_at >= since)
     if before is not None:
@@ -109,6 +115,13 @@ async def attempts(connection: AsyncConnection, id: UUID) -> list[Row]:
         {**row, "interactions": [i for i in rows if i["attempt"] == row["number"]]}
         for row in tries.mappings()
     ]
+
+
+async def interventions(connection: AsyncConnection, id: UUID) -> list[Row]:
+    """What came from outside the job's walk, in the order of time."""
+    query = select(*Intervention.__table__.columns).where(Intervention.job_id == id)
+    rows = await connection.execute(query.order_by(Intervention.at, Intervention.id))
+    return [dict(row) for row in rows.mappings()]
 
 
 async def batch(connection: AsyncConnection, id: UUID) -> Row | None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from models import walk
 from models.engine import async_engine
 from models.group import GroupCommit, Line
-from models.walk import Claim, Claimed, Close, Leaving, NoEffect, Park
+from models.walk import Claim, Claimed, Close, Leaving, Left, NoEffect, Park
 
 # For the transactions of the domain: reservations, plans, breakers. With the two lines of the
 # group commits, the heartbeat's and the relay's connection, a worker process holds six.
@@ -26,10 +26,12 @@ class Ledger:
         self._marks, self._closes = Line(url), Line(url)
         claims = partial(walk.claim, max_wait_seconds=max_wait_seconds)
         self.claim: GroupCommit[Claim, Claimed | None] = GroupCommit(self._marks, claims)
-        self.leave: GroupCommit[Leaving, bool] = GroupCommit(self._marks, walk.leave)
+        self.leave: GroupCommit[Leaving, Left] = GroupCommit(
+            self._marks, walk.leave, size=walk.size_of
+        )
         self.no_effect: GroupCommit[NoEffect, bool] = GroupCommit(self._marks, walk.no_effect)
         self.park: GroupCommit[Park, bool] = GroupCommit(self._marks, walk.park)
-        self.close: GroupCommit[Close, bool] = GroupCommit(self._closes, walk.close)
+        self.close: GroupCommit[Close, str | None] = GroupCommit(self._closes, walk.close)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

@@ -88,16 +88,27 @@ SELECT id, recipient, data FROM ferryman.emails
 LETTER = text("SELECT letter FROM ferryman.batches WHERE id = :batch")
 
 # A batch is done when none of its mails waits or is being sent. That of a bulk job which failed
-# before its plan was made never had any.
-WRITE_EMAILS = text("""
+# before its plan was made never had any. What has ended moves only when a person sends it again.
+_OPEN = "('waiting', 'sending', 'unknown')"
+_ENDED = "('failed', 'unknown', 'cancelled')"
+_MOVED = ("waiting", "sending", "sent", "failed", "unknown", "cancelled")
+_DELTAS = ", ".join(
+    f"count(*) FILTER (WHERE status = '{one}') - count(*) FILTER (WHERE was = '{one}') AS {one}"
+    for one in _MOVED
+)
+_COUNTS = ", ".join(f"{one} = b.{one} + s.{one}" for one in _MOVED)
+_OVER = "b.waiting + s.waiting + b.sending + s.sending = 0"
+WRITE_EMAILS = text(f"""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
       AS r(job_id uuid, status text, vendor_reference text)
 ), locked AS (
   SELECT e.id, e.batch_id, e.status AS was, r.status, r.vendor_reference,
-         CASE WHEN r.status <> 'sent' THEN j.error ->> 'message' END AS reason
+         CASE WHEN r.status NOT IN ('sent', 'waiting') THEN j.error ->> 'message' END AS reason
     FROM ferryman.emails e JOIN r USING (job_id) JOIN ferryman.jobs j ON j.id = e.job_id
-   WHERE e.status IN ('waiting', 'sending') ORDER BY e.id FOR UPDATE OF e
+   WHERE (r.status <> 'waiting' AND e.status IN {_OPEN})
+      OR (r.status = 'waiting' AND e.status IN {_ENDED})
+   ORDER BY e.id FOR UPDATE OF e
 ), moved AS (
   UPDATE ferryman.emails e
      SET status = l.status, reason = l.reason,
@@ -109,24 +120,16 @@ WITH r AS (
    UNION ALL
   SELECT b.id, NULL, NULL FROM ferryman.batches b JOIN r ON b.id = r.job_id
 ), sums AS (
-  SELECT id,
-         count(*) FILTER (WHERE was = 'waiting') AS waited,
-         count(*) FILTER (WHERE was = 'sending') AS sending,
-         count(*) FILTER (WHERE status = 'sent') AS sent,
-         count(*) FILTER (WHERE status = 'failed') AS failed,
-         count(*) FILTER (WHERE status = 'unknown') AS unknown
-    FROM touched GROUP BY id
+  SELECT id, {_DELTAS} FROM touched GROUP BY id
 ), counted AS (
   SELECT b.id FROM ferryman.batches b WHERE b.id IN (SELECT id FROM sums)
    ORDER BY b.id FOR UPDATE
 )
 UPDATE ferryman.batches b
-   SET waiting = b.waiting - s.waited, sending = b.sending - s.sending, sent = b.sent + s.sent,
-       failed = b.failed + s.failed, unknown = b.unknown + s.unknown,
-       status = CASE WHEN b.waiting + b.sending = s.waited + s.sending
-                      AND b.status IN ('running', 'paused') THEN 'done' ELSE b.status END,
-       finished_at = CASE WHEN b.waiting + b.sending = s.waited + s.sending
-                          THEN coalesce(b.finished_at, now()) END
+   SET {_COUNTS},
+       status = CASE WHEN {_OVER} AND b.status IN ('running', 'paused') THEN 'done'
+                     WHEN NOT {_OVER} AND b.status = 'done' THEN 'running' ELSE b.status END,
+       finished_at = CASE WHEN {_OVER} THEN coalesce(b.finished_at, now()) END
   FROM sums s JOIN counted USING (id) WHERE b.id = s.id
 """)
 

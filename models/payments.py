@@ -128,7 +128,7 @@ class Reservation:
     currency: str
     status: str
     vendor: str
-    payment: str
+    payment: str | None
 
 
 async def customer(
@@ -143,6 +143,13 @@ async def customer(
     if row is None:
         row = (await connection.execute(KNOWN_CUSTOMER, values)).one()
     return Customer(row.id, row.vendor_reference, row.ours)
+
+
+async def known_customer(connection: AsyncConnection, vendor: str, app_user: str) -> str | None:
+    """The vendor's id of the app's user, if it was created there."""
+    values = {"vendor": vendor, "app_user": app_user}
+    row = (await connection.execute(KNOWN_CUSTOMER, values)).one_or_none()
+    return row.vendor_reference if row else None
 
 
 async def customer_created(connection: AsyncConnection, id: UUID, reference: str) -> None:
@@ -169,7 +176,7 @@ async def reserve(
     after a failure, which gave the amount back, it is set aside anew.
     """
     await connection.execute(LOCK_CHARGE, {"charge": charge_id})
-    known = await _reservation(connection, id)
+    known = await reservation(connection, id)
     if known is not None and known.status != "failed":
         return known
     values = {"charge": charge_id, "amount": amount}
@@ -187,9 +194,10 @@ async def reserve(
             "reason": reason,
         },
     )
-    return await _reservation(connection, id)
+    return await reservation(connection, id)
 
 
-async def _reservation(connection: AsyncConnection, id: UUID) -> Reservation | None:
+async def reservation(connection: AsyncConnection, id: UUID) -> Reservation | None:
+    """What a refund has set aside, if it has."""
     row = (await connection.execute(REFUND, {"id": id})).mappings().one_or_none()
     return Reservation(**row) if row else None

@@ -28,7 +28,8 @@ STATES = f"SELECT {STATE_COLUMNS} FROM ferryman.vendor_states WHERE account = 'd
 # also be lost while others stand in the queue, by a worker that died with it: that takes a minute.
 PUBLISH = """
 WITH v AS (
-  SELECT * FROM jsonb_to_recordset(%(rooms)s::jsonb) AS v(vendor text, room int, empty boolean)
+  SELECT * FROM jsonb_to_recordset(%(rooms)s::jsonb)
+      AS v(vendor text, room int, again int, empty boolean)
 ), due AS (
   SELECT j.id FROM v
     CROSS JOIN unnest(ARRAY['high', 'normal', 'low']::ferryman.priority[]) AS p(priority)
@@ -43,11 +44,25 @@ WITH v AS (
        WHERE vendor = v.vendor AND status = 'waiting' AND run_at <= now()
          AND published_at < now() - make_interval(
                secs => CASE WHEN v.empty THEN 5 ELSE 60 END * 2 ^ least(publishes - 1, 6))
-       ORDER BY published_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
+       ORDER BY published_at LIMIT v.again FOR UPDATE SKIP LOCKED) AS j
+), looks AS (
+  SELECT j.id FROM v CROSS JOIN LATERAL (
+      SELECT id FROM ferryman.jobs
+       WHERE vendor = v.vendor AND status = 'unknown' AND look_at <= now()
+         AND (published_at IS NULL OR published_at < now() - interval '1 minute')
+       ORDER BY look_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
 )
 UPDATE ferryman.jobs j SET published_at = now(), publishes = publishes + 1
- WHERE j.id IN (SELECT id FROM due UNION ALL SELECT id FROM lost)
+ WHERE j.id IN (SELECT id FROM due UNION ALL SELECT id FROM lost UNION ALL SELECT id FROM looks)
 RETURNING j.id, j.kind, j.vendor, j.priority, j.run_at
+"""
+
+# In the queue or in a worker's memory. What has been there for long was lost, or stands behind a
+# slow vendor's calls.
+PUBLISHED = """
+SELECT vendor, count(*) AS n FROM ferryman.jobs
+ WHERE vendor = ANY(%s) AND status = 'waiting' AND published_at > now() - interval '10 s'
+ GROUP BY vendor
 """
 
 ENQUEUE = """
@@ -57,10 +72,12 @@ SELECT ferryman.enqueue(%(kind)s, %(args)s, run_at => %(run_at)s, id => %(id)s)
 
 @dataclass(frozen=True)
 class Room:
-    """How many messages a vendor's queue may take. `empty`: it holds none now."""
+    """How many messages a vendor's queue may take: new ones, and `again` those that may be lost.
+    `empty`: it holds none now."""
 
     vendor: str
     room: int
+    again: int
     empty: bool
 
 
@@ -114,6 +131,12 @@ def publish(connection: psycopg.Connection[Any], rooms: Sequence[Room]) -> list[
         found = cursor.execute(PUBLISH, {"rooms": dumps(rooms)}).fetchall()
     order = {"high": 0, "normal": 1, "low": 2}
     return sorted(found, key=lambda due: (order[due.priority], due.run_at))
+
+
+def published(connection: psycopg.Connection[Any], vendors: Sequence[str]) -> dict[str, int]:
+    """How many jobs of each vendor were published a short while ago, and do not run yet."""
+    rows = connection.execute(PUBLISHED, (list(vendors),)).fetchall() if vendors else []
+    return {row["vendor"]: row["n"] for row in rows}
 
 
 def receive(connection: psycopg.Connection[Any], message: Foreign) -> None:

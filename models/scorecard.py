@@ -14,6 +14,7 @@ MOST_CHANGES = 20
 
 STATES = text("""
 SELECT vendor, breaker, failures, opened_at, probe_at, paused_at, paused_by, pause_note,
+       quota_limit, quota_remaining, quota_reset_at,
        CASE WHEN cooldown_until > now() THEN cooldown_until END AS cooldown_until
   FROM ferryman.vendor_states WHERE account = 'default'
 """)
@@ -51,7 +52,10 @@ SELECT vendor, at, state
 
 # A vendor that nobody has called yet has no row.
 NEW: Row = {"breaker": "closed", "failures": 0} | dict.fromkeys(
-    ("opened_at", "probe_at", "cooldown_until", "paused_at", "paused_by", "pause_note")
+    (
+        *("opened_at", "probe_at", "cooldown_until", "paused_at", "paused_by", "pause_note"),
+        *("quota_limit", "quota_remaining", "quota_reset_at"),
+    )
 )
 EMPTY: Row = {"waiting": 0, "in_flight": 0, "unknown": 0, "oldest_due_at": None}
 SILENT: Row = {"calls": 0, "errors": 0, "throttled": 0} | dict.fromkeys(

@@ -77,6 +77,12 @@ class Job(Base):
             postgresql_where=text("status = 'waiting' AND published_at IS NOT NULL"),
         ),
         Index("jobs_held_idx", "worker_id", postgresql_where=text("status = 'running'")),
+        Index("jobs_look_idx", "vendor", "look_at", postgresql_where=text("status = 'unknown'")),
+        Index(
+            "jobs_expires_idx",
+            "expires_at",
+            postgresql_where=text("status = 'waiting' AND expires_at IS NOT NULL"),
+        ),
         Index("jobs_batch_idx", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
         Index("jobs_listed_idx", "created_at", "id"),
         Index("jobs_status_idx", "status", "created_at", "id"),
@@ -110,6 +116,14 @@ class Job(Base):
     throttled_since: Mapped[datetime | None]
     # When it was first to run: retries and parks move `run_at`, but not the longest wait.
     due_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    # When an `unknown` job is looked up at its vendor; none: only a webhook or a person can tell.
+    look_at: Mapped[datetime | None]
+    looks: Mapped[int] = mapped_column(server_default=ZERO)
+    # It runs for a look-up, and must send nothing.
+    looking: Mapped[bool] = mapped_column(server_default=text("false"))
+    # Counts the times that its absence was proven: each has vendor keys of its own.
+    round: Mapped[int] = mapped_column(server_default=ZERO)
+    cancel_at: Mapped[datetime | None]
 
 
 class JobKey(Base):
@@ -149,12 +163,22 @@ class Worker(Base):
     name: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     lease_until: Mapped[datetime] = mapped_column(index=True)
+    concurrency: Mapped[int] = mapped_column(server_default=ZERO)
 
 
 class Attempt(Base):
     """One execution of a job by a worker. Its number is the fence it holds."""
 
     __tablename__ = "attempts"
+    # Costs the walk nothing: an attempt's end stays an update within its page.
+    __table_args__ = (
+        Index(
+            "attempts_finished_idx",
+            "finished_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
+    )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -179,6 +203,22 @@ class Send(Base):
     request: Mapped[dict[str, Any]]
     sent_at: Mapped[datetime] = mapped_column(server_default=NOW)
     answered_at: Mapped[datetime | None]
+
+
+class Intervention(Base):
+    """What came from outside a job's walk: a retry, a cancel, a resolution, a late proof."""
+
+    __tablename__ = "interventions"
+    __table_args__ = (Index("interventions_job_idx", "job_id", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job_id: Mapped[UUID]
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    who: Mapped[str]
+    action: Mapped[str]
+    was: Mapped[str]
+    became: Mapped[str]
+    note: Mapped[str | None]
 
 
 class Interaction(Base):
@@ -220,6 +260,12 @@ class VendorState(Base):
     paused_by: Mapped[str | None]
     pause_note: Mapped[str | None]
     pause_fingerprint: Mapped[str | None]
+    # After a successful probe, until one process has had all its slots at work again.
+    draining: Mapped[bool] = mapped_column(server_default=text("false"))
+    # What the vendor's own headers say: requests in its window, what is left of them, its end.
+    quota_limit: Mapped[int | None]
+    quota_remaining: Mapped[int | None]
+    quota_reset_at: Mapped[datetime | None]
 
 
 class BreakerChange(Base):
@@ -232,6 +278,27 @@ class BreakerChange(Base):
     account: Mapped[str] = mapped_column(server_default=text("'default'"))
     at: Mapped[datetime] = mapped_column(server_default=NOW)
     state: Mapped[str]
+
+
+class MetricTotal(Base):
+    """What attempts came to, added up for good: a counter does not fall when old rows go."""
+
+    __tablename__ = "metric_totals"
+
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    vendor: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    n: Mapped[int]
+    seconds: Mapped[float]
+
+
+class MetricMark(Base):
+    """Up to when the totals reach."""
+
+    __tablename__ = "metric_mark"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
 
 
 class Batch(Base):
@@ -295,7 +362,8 @@ class Charge(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     vendor: Mapped[str]
     account: Mapped[str] = mapped_column(server_default=text("'default'"))
-    vendor_reference: Mapped[str]
+    # None: a person said that it was taken, and ferryman never saw it.
+    vendor_reference: Mapped[str | None]
     customer: Mapped[str]
     status: Mapped[str]
     amount: Mapped[int]

@@ -28,6 +28,8 @@ class State:
     pause_fingerprint: str | None = None
     unavailable_since: str | None = None
     next_probe: str | None = None
+    draining: bool = False
+    workers: int = 1
 
     def pauses(self, fingerprint: str) -> bool:
         """Whether who holds these credentials is paused: a person's pause binds everybody."""
@@ -41,7 +43,8 @@ STATE_COLUMNS = """
   greatest(0, coalesce(extract(epoch FROM cooldown_until - now()), 0))::float8 AS cool_for,
   paused_at IS NOT NULL AS paused, pause_note, pause_fingerprint,
   to_char(opened_at AT TIME ZONE 'UTC', 'HH24:MI:SS') AS unavailable_since,
-  to_char(probe_at AT TIME ZONE 'UTC', 'HH24:MI:SS') AS next_probe
+  to_char(probe_at AT TIME ZONE 'UTC', 'HH24:MI:SS') AS next_probe, draining,
+  (SELECT greatest(1, count(*)) FROM ferryman.workers WHERE lease_until > now()) AS workers
 """
 
 ENSURE = text(
@@ -51,23 +54,26 @@ ENSURE = text(
 
 STATES = text(f"SELECT {STATE_COLUMNS} FROM ferryman.vendor_states WHERE account = 'default'")
 
-# A late outcome of an earlier period names an older generation and changes nothing.
+# A late outcome of an earlier period names an older generation and changes nothing. Between a
+# probe's success and the end of the drain one failure is enough.
 FAILED = text(f"""
-WITH changed AS (
-  UPDATE ferryman.vendor_states
-     SET failures = failures + 1,
-         breaker = CASE WHEN breaker = 'half-open' OR failures + 1 >= :fail_max
-                        THEN 'open' ELSE breaker END,
-         generation = generation
-           + (breaker = 'half-open' OR failures + 1 >= :fail_max)::int,
-         opened_at = CASE WHEN breaker = 'half-open' THEN opened_at
-                          WHEN failures + 1 >= :fail_max THEN now() ELSE opened_at END,
-         probe_at = CASE WHEN breaker = 'half-open' OR failures + 1 >= :fail_max
-                         THEN now() + make_interval(secs => :reset_seconds) ELSE probe_at END,
-         probe_until = NULL
+WITH judged AS (
+  SELECT vendor, account,
+         breaker = 'half-open' OR draining OR failures + 1 >= :fail_max AS opens
+    FROM ferryman.vendor_states
    WHERE vendor = :vendor AND account = 'default' AND generation = :generation
      AND breaker <> 'open'
-  RETURNING *
+     FOR UPDATE
+), changed AS (
+  UPDATE ferryman.vendor_states s
+     SET failures = failures + 1, probe_until = NULL,
+         breaker = CASE WHEN opens THEN 'open' ELSE breaker END,
+         generation = generation + opens::int, draining = draining AND NOT opens,
+         opened_at = CASE WHEN opens AND breaker = 'closed' THEN now() ELSE opened_at END,
+         probe_at = CASE WHEN opens THEN now() + make_interval(secs => :reset_seconds)
+                         ELSE probe_at END
+    FROM judged j WHERE s.vendor = j.vendor AND s.account = j.account
+  RETURNING s.*
 ), told AS (
   INSERT INTO ferryman.breaker_changes (vendor, state)
   SELECT vendor, breaker FROM changed WHERE breaker = 'open'
@@ -80,6 +86,7 @@ SUCCEEDED = text(f"""
 WITH changed AS (
   UPDATE ferryman.vendor_states
      SET failures = 0, breaker = 'closed', generation = generation + (breaker <> 'closed')::int,
+         draining = draining OR breaker <> 'closed',
          opened_at = NULL, probe_at = NULL, probe_until = NULL
    WHERE vendor = :vendor AND account = 'default'
      AND ((generation = :generation AND breaker <> 'open') OR (:probe AND breaker = 'half-open'))
@@ -107,22 +114,46 @@ WITH changed AS (
 SELECT {STATE_COLUMNS} FROM changed
 """)
 
+DRAINED = text(f"""
+WITH changed AS (
+  UPDATE ferryman.vendor_states SET draining = false
+   WHERE vendor = :vendor AND account = 'default' AND generation = :generation AND draining
+  RETURNING *
+)
+SELECT {STATE_COLUMNS} FROM changed
+""")
+
 RELEASE = text("""
 UPDATE ferryman.vendor_states SET probe_until = NULL
  WHERE vendor = :vendor AND account = 'default' AND generation = :generation
 """)
 
-COOL_DOWN = text("""
+COOL_DOWN = text(f"""
+WITH changed AS (
+  UPDATE ferryman.vendor_states
+     SET cooldown_until = greatest(cooldown_until, now() + make_interval(secs => :seconds))
+   WHERE vendor = :vendor AND account = 'default'
+  RETURNING *
+)
+SELECT {STATE_COLUMNS} FROM changed
+""")
+
+QUOTA = text("""
 UPDATE ferryman.vendor_states
-   SET cooldown_until = greatest(cooldown_until, now() + make_interval(secs => :seconds))
+   SET quota_limit = :limit, quota_remaining = :remaining,
+       quota_reset_at = now() + make_interval(secs => :reset_seconds)
  WHERE vendor = :vendor AND account = 'default'
 """)
 
-PAUSE = text("""
-UPDATE ferryman.vendor_states
-   SET paused_at = now(), paused_by = :who, pause_note = :note, pause_fingerprint = :fingerprint
- WHERE vendor = :vendor AND account = 'default'
-   AND (paused_at IS NULL OR pause_fingerprint IS NOT NULL)
+PAUSE = text(f"""
+WITH changed AS (
+  UPDATE ferryman.vendor_states
+     SET paused_at = now(), paused_by = :who, pause_note = :note, pause_fingerprint = :fingerprint
+   WHERE vendor = :vendor AND account = 'default'
+     AND (paused_at IS NULL OR pause_fingerprint IS NOT NULL)
+  RETURNING *
+)
+SELECT {STATE_COLUMNS} FROM changed
 """)
 
 RESUME = text("""
@@ -150,7 +181,8 @@ async def failed(
     fail_max: int,
     reset_seconds: float,
 ) -> State | None:
-    """Count a failure; opens the breaker at `fail_max`, or at once when half-open."""
+    """Count a failure; opens the breaker at `fail_max`, or at once when half-open or draining.
+    None: of an earlier period, it changed nothing."""
     values = {"fail_max": fail_max, "reset_seconds": reset_seconds}
     return await _changed(connection, FAILED, vendor, generation=generation, **values)
 
@@ -158,8 +190,13 @@ async def failed(
 async def succeeded(
     connection: AsyncConnection, vendor: str, generation: int, *, probe: bool
 ) -> State | None:
-    """Forget the failures; closes a half-open breaker."""
+    """Forget the failures; closes a half-open breaker, whose drain begins."""
     return await _changed(connection, SUCCEEDED, vendor, generation=generation, probe=probe)
+
+
+async def drained(connection: AsyncConnection, vendor: str, generation: int) -> State | None:
+    """End the drain for all processes."""
+    return await _changed(connection, DRAINED, vendor, generation=generation)
 
 
 async def probe(connection: AsyncConnection, vendor: str, *, lifetime: float) -> State | None:
@@ -172,18 +209,30 @@ async def release(connection: AsyncConnection, vendor: str, generation: int) -> 
     await connection.execute(RELEASE, {"vendor": vendor, "generation": generation})
 
 
-async def cool_down(connection: AsyncConnection, vendor: str, seconds: float) -> None:
+async def cool_down(connection: AsyncConnection, vendor: str, seconds: float) -> State | None:
     """Nobody calls this vendor for so long."""
-    await connection.execute(COOL_DOWN, {"vendor": vendor, "seconds": seconds})
+    return await _changed(connection, COOL_DOWN, vendor, seconds=seconds)
+
+
+async def quota(
+    connection: AsyncConnection,
+    vendor: str,
+    *,
+    limit: int | None,
+    remaining: int,
+    reset_seconds: float | None,
+) -> None:
+    """Keep what the vendor says is left, for people to see."""
+    values = {"limit": limit, "remaining": remaining, "reset_seconds": reset_seconds}
+    await connection.execute(QUOTA, {"vendor": vendor, **values})
 
 
 async def pause(
     connection: AsyncConnection, vendor: str, *, who: str, note: str, fingerprint: str | None
-) -> None:
-    """Stop calling a vendor: everybody, or those with the credentials of that fingerprint."""
-    await connection.execute(
-        PAUSE, {"vendor": vendor, "who": who, "note": note, "fingerprint": fingerprint}
-    )
+) -> State | None:
+    """Stop calling a vendor: everybody, or those with the credentials of that fingerprint. None:
+    a person had paused it already."""
+    return await _changed(connection, PAUSE, vendor, who=who, note=note, fingerprint=fingerprint)
 
 
 async def resume(connection: AsyncConnection, vendor: str) -> None:

@@ -6,12 +6,14 @@ All times are PostgreSQL's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models import mail, objects, payments
 from models.engine import driver_sql, dumps
@@ -34,7 +36,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A job that is ours while the lease holds. `fence` is also the attempt's number."""
+    """A job that is ours while the lease holds. `fence` is also the attempt's number.
+
+    `looking`: it was `unknown`, and runs for a look-up that must send nothing.
+    """
 
     id: UUID
     kind: str
@@ -46,7 +51,18 @@ class Claimed:
     expired: bool
     throttled_seconds: float
     age_seconds: float
+    looking: bool
+    looks: int
+    round: int
     sends: Sequence[Row]
+
+
+class Left(Enum):
+    """Whether a request may leave."""
+
+    YES = "yes"
+    LEASE_LOST = "lease lost"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,12 @@ class Leaving:
 
 @dataclass
 class Close:
-    """The end of an attempt: what becomes of the job, and all that is to be remembered."""
+    """The end of an attempt: what becomes of the job, and all that is to be remembered.
+
+    `look_seconds`: if it becomes `unknown`, it is looked up after so long (None: it cannot be).
+    `absent`: nothing that was sent had an effect; what is sent from now on has new vendor keys.
+    `if_cancelled`: rows to write where a cancel that was asked meanwhile ends the job.
+    """
 
     job_id: UUID
     fence: int
@@ -77,9 +98,12 @@ class Close:
     result: Row | None = None
     error: Row | None = None
     trace: Row | None = None
+    look_seconds: float | None = None
+    absent: bool = False
     answered: Sequence[str] = ()
     interactions: Sequence[Row] = ()
     writes: dict[str, list[Row]] = field(default_factory=dict)
+    if_cancelled: dict[str, list[Row]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,14 +134,17 @@ WITH r AS (
       AS r(id uuid, kind text, vendor text, token uuid, worker uuid, deadline_seconds float8)
 ), locked AS (
   SELECT j.id, r.token, r.worker, r.deadline_seconds, j.status = 'running' AS mine,
+         CASE j.status WHEN 'unknown' THEN true WHEN 'running' THEN j.looking ELSE false
+              END AS looking,
          j.crashes > 0 AS suspect
     FROM ferryman.jobs j JOIN r USING (id, kind, vendor)
    WHERE ((j.status = 'waiting' AND j.run_at <= now())
+          OR (j.status = 'unknown' AND j.look_at <= now())
           OR (j.status = 'running' AND j.claim = r.token))
      AND EXISTS (SELECT FROM ferryman.workers w WHERE w.id = r.worker AND w.lease_until > now())
    ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
 ), chosen AS (
-  SELECT id, token, worker, deadline_seconds, mine
+  SELECT id, token, worker, deadline_seconds, mine, looking
     FROM (SELECT l.*, row_number() OVER (PARTITION BY suspect AND NOT mine ORDER BY id) AS nth
             FROM locked l) AS l
    WHERE NOT suspect OR mine
@@ -127,12 +154,15 @@ WITH r AS (
              WHERE s.worker_id = l.worker AND s.status = 'running' AND s.crashes > 0
                AND a.started_at > now() - interval '1 minute'))
 ), postponed AS (
-  UPDATE ferryman.jobs j SET run_at = now() + interval '200 ms', published_at = NULL
+  UPDATE ferryman.jobs j
+     SET run_at = now() + interval '200 ms', published_at = NULL,
+         look_at = CASE WHEN l.looking THEN now() + interval '200 ms' END
     FROM locked l WHERE j.id = l.id AND l.id NOT IN (SELECT id FROM chosen)
 ), claimed AS (
   UPDATE ferryman.jobs j
      SET status = 'running', reason = NULL, worker_id = c.worker, claim = c.token,
-         fence = j.fence + (NOT c.mine)::int, attempts = j.attempts + (NOT c.mine)::int,
+         fence = j.fence + (NOT c.mine)::int,
+         attempts = j.attempts + (NOT c.mine AND NOT c.looking)::int, looking = c.looking,
          deadline_at = now() + make_interval(secs => c.deadline_seconds),
          published_at = NULL, publishes = 0
     FROM chosen c WHERE j.id = c.id
@@ -141,7 +171,7 @@ WITH r AS (
   INSERT INTO ferryman.attempts (job_id, number, worker)
   SELECT id, fence, worker_id FROM claimed ON CONFLICT DO NOTHING
 )
-SELECT id, kind, vendor, args, fence, attempts, batch_id, claim,
+SELECT id, kind, vendor, args, fence, attempts, batch_id, claim, looking, looks, round,
        coalesce(expires_at, 'infinity') < now()
          OR due_at < now() - make_interval(secs => :max_wait) AS expired,
        coalesce(extract(epoch FROM now() - throttled_since), 0)::float8 AS throttled_seconds,
@@ -153,26 +183,38 @@ SELECT id, kind, vendor, args, fence, attempts, batch_id, claim,
   FROM claimed
 """)
 
+# A cancel that was asked stops what has not left yet. A step in doubt goes on: only its repeat can
+# tell what the first request did.
 LEAVE = driver_sql("""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
       AS r(job_id uuid, attempt bigint, step text, vendor_key text, repeat text,
            repeat_seconds float8, request jsonb)
 ), held AS (
-  SELECT j.id, j.fence FROM ferryman.jobs j
+  SELECT j.id, j.fence, j.cancel_at IS NOT NULL AS cancelled FROM ferryman.jobs j
     JOIN (SELECT DISTINCT job_id, attempt FROM r) AS r ON j.id = r.job_id AND j.fence = r.attempt
-   WHERE j.status = 'running' ORDER BY j.id FOR UPDATE OF j
+   WHERE j.status = 'running' AND NOT j.looking ORDER BY j.id FOR UPDATE OF j
+), stopped AS (
+  SELECT r.job_id, r.attempt, r.step
+    FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.attempt AND h.cancelled
+   WHERE NOT EXISTS (SELECT FROM ferryman.sends p WHERE p.job_id = r.job_id AND p.step = r.step
+                        AND p.answered_at IS NULL)
+), marked AS (
+  INSERT INTO ferryman.sends AS s
+         (job_id, step, attempt, vendor_key, repeat, repeat_until, request)
+  SELECT r.job_id, r.step, r.attempt, r.vendor_key, r.repeat,
+         coalesce((SELECT min(p.repeat_until) FROM ferryman.sends p
+                    WHERE p.job_id = r.job_id AND p.vendor_key = r.vendor_key),
+                  now() + make_interval(secs => r.repeat_seconds)),
+         r.request
+    FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.attempt
+   WHERE (r.job_id, r.attempt, r.step) NOT IN (SELECT job_id, attempt, step FROM stopped)
+      ON CONFLICT (job_id, step, attempt) DO UPDATE SET sent_at = now(), answered_at = NULL
+  RETURNING s.job_id, s.attempt, s.step
 )
-INSERT INTO ferryman.sends AS s
-       (job_id, step, attempt, vendor_key, repeat, repeat_until, request)
-SELECT r.job_id, r.step, r.attempt, r.vendor_key, r.repeat,
-       coalesce((SELECT min(p.repeat_until) FROM ferryman.sends p
-                  WHERE p.job_id = r.job_id AND p.vendor_key = r.vendor_key),
-                now() + make_interval(secs => r.repeat_seconds)),
-       r.request
-  FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.attempt
-    ON CONFLICT (job_id, step, attempt) DO UPDATE SET sent_at = now(), answered_at = NULL
-RETURNING s.job_id, s.attempt
+SELECT job_id, attempt, step, 'yes' AS may FROM marked
+ UNION ALL
+SELECT job_id, attempt, step, 'cancelled' FROM stopped
 """)
 
 # `attempts` shows whether this very close was committed already, before a connection was lost.
@@ -181,20 +223,31 @@ WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
       AS r(job_id uuid, fence bigint, status text, outcome text, reason text,
            delay_seconds float8, counts boolean, throttled boolean, result jsonb, error jsonb,
-           trace jsonb, answered jsonb, interactions jsonb)
+           trace jsonb, look_seconds float8, absent boolean, answered jsonb, interactions jsonb)
 ), held AS (
-  SELECT j.id, j.fence FROM ferryman.jobs j JOIN r ON j.id = r.job_id
+  SELECT j.id, j.fence,
+         CASE WHEN r.status <> 'waiting' OR j.cancel_at IS NULL THEN r.status
+              WHEN r.absent OR NOT EXISTS (
+                     SELECT FROM ferryman.sends s WHERE s.job_id = j.id
+                        AND s.answered_at IS NULL AND NOT r.answered ? s.step) THEN 'cancelled'
+              WHEN r.look_seconds IS NOT NULL THEN 'unknown' ELSE 'waiting' END AS status
+    FROM ferryman.jobs j JOIN r ON j.id = r.job_id
    WHERE j.fence = r.fence AND j.status = 'running' ORDER BY j.id FOR UPDATE OF j
 ), jobs AS (
   UPDATE ferryman.jobs j
-     SET status = r.status, reason = r.reason, result = coalesce(r.result, j.result),
-         error = r.error,
-         run_at = CASE WHEN r.status = 'waiting'
+     SET status = h.status,
+         reason = CASE WHEN h.status = r.status THEN r.reason WHEN h.status = 'unknown'
+                       THEN 'a cancel was asked; looks up whether it took effect' END,
+         result = coalesce(r.result, j.result), error = r.error,
+         run_at = CASE WHEN h.status = 'waiting'
                        THEN now() + make_interval(secs => r.delay_seconds) ELSE j.run_at END,
-         attempts = j.attempts - (NOT r.counts)::int,
+         look_at = CASE WHEN h.status = 'unknown'
+                        THEN now() + make_interval(secs => r.look_seconds) END,
+         looks = j.looks + j.looking::int, looking = false, round = j.round + r.absent::int,
+         attempts = j.attempts - (NOT r.counts AND NOT j.looking)::int,
          throttled_since = CASE WHEN r.throttled THEN coalesce(j.throttled_since, now()) END,
          crashes = 0, worker_id = NULL, deadline_at = NULL,
-         finished_at = CASE WHEN r.status IN ('succeeded', 'failed', 'cancelled') THEN now() END
+         finished_at = CASE WHEN h.status IN ('succeeded', 'failed', 'cancelled') THEN now() END
     FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.fence
    WHERE j.id = r.job_id
 ), closed AS (
@@ -204,14 +257,14 @@ WITH r AS (
 ), answered AS (
   UPDATE ferryman.sends s SET answered_at = now()
     FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.fence
-   WHERE s.job_id = r.job_id AND r.answered ? s.step AND s.answered_at IS NULL
+   WHERE s.job_id = r.job_id AND (r.absent OR r.answered ? s.step) AND s.answered_at IS NULL
 ), kept AS (
   INSERT INTO ferryman.interactions
   SELECT i.* FROM r, jsonb_populate_recordset(NULL::ferryman.interactions, r.interactions) AS i
   ON CONFLICT DO NOTHING
 )
 SELECT r.job_id, r.fence,
-       EXISTS (SELECT FROM held h WHERE h.id = r.job_id AND h.fence = r.fence) AS held,
+       (SELECT h.status FROM held h WHERE h.id = r.job_id AND h.fence = r.fence) AS held,
        EXISTS (SELECT FROM ferryman.attempts a
                 WHERE a.job_id = r.job_id AND a.number = r.fence
                   AND a.outcome = r.outcome) AS repeated
@@ -230,11 +283,17 @@ WITH r AS (
       AS r(job_id uuid, vendor text, reason text, delay_seconds float8)
 ), held AS (
   SELECT j.id FROM ferryman.jobs j JOIN r ON j.id = r.job_id AND j.vendor = r.vendor
-   WHERE j.status = 'waiting' ORDER BY j.id FOR UPDATE OF j
+   WHERE j.status = 'waiting' OR (j.status = 'unknown' AND j.look_at IS NOT NULL)
+   ORDER BY j.id FOR UPDATE OF j
 )
 UPDATE ferryman.jobs j
-   SET reason = r.reason, published_at = NULL, publishes = 0,
-       run_at = greatest(j.run_at, now() + make_interval(secs => r.delay_seconds))
+   SET reason = CASE j.status WHEN 'waiting' THEN r.reason ELSE j.reason END,
+       published_at = NULL, publishes = 0,
+       run_at = CASE j.status WHEN 'waiting'
+                     THEN greatest(j.run_at, now() + make_interval(secs => r.delay_seconds))
+                     ELSE j.run_at END,
+       look_at = CASE WHEN j.look_at IS NOT NULL
+                      THEN greatest(j.look_at, now() + make_interval(secs => r.delay_seconds)) END
   FROM r WHERE j.id = r.job_id AND j.id IN (SELECT id FROM held)
 RETURNING j.id
 """)
@@ -246,6 +305,7 @@ WRITERS: dict[str, TextClause] = {
     "emails": mail.WRITE_EMAILS,
     "objects": objects.WRITE_OBJECTS,
 }
+REST = ("writes", "if_cancelled")
 _WRITERS = {table: driver_sql(statement) for table, statement in WRITERS.items()}
 
 
@@ -258,28 +318,38 @@ async def claim(
     return [by_token.get(claim.token) for claim in claims]
 
 
-async def leave(connection: Connection, marks: Sequence[Leaving]) -> list[bool]:
-    """Record that requests are about to leave. False: the lease was lost, nothing may leave."""
+def size_of(mark: Leaving) -> int:
+    """About how many bytes the mark takes in a statement."""
+    return len(mark.request.get("body") or mark.request.get("base64") or "")
+
+
+async def leave(connection: Connection, marks: Sequence[Leaving]) -> list[Left]:
+    """Record that requests are about to leave; only where the answer is YES may they."""
     found = await connection.execute(LEAVE, {"rows": dumps(marks)})
-    held = {(row["job_id"], row["attempt"]) for row in await found.fetchall()}
-    return [(mark.job_id, mark.attempt) in held for mark in marks]
+    may = {(r["job_id"], r["attempt"], r["step"]): r["may"] for r in await found.fetchall()}
+    asked = [(mark.job_id, mark.attempt, mark.step) for mark in marks]
+    return [Left(may.get(one, Left.LEASE_LOST.value)) for one in asked]
 
 
-async def close(connection: Connection, closes: Sequence[Close]) -> list[bool]:
-    """End attempts. False: the lease was lost, so only the interactions were kept."""
+async def close(connection: Connection, closes: Sequence[Close]) -> list[str | None]:
+    """End attempts; the status of each job now. None: the lease was lost, so only the
+    interactions were kept."""
     async with connection.transaction():
         found = await connection.execute(CLOSE, {"rows": dumps([_head(c) for c in closes])})
         rows = {(row["job_id"], row["fence"]): row for row in await found.fetchall()}
-        held = [c for c in closes if rows[c.job_id, c.fence]["held"]]
+        written = [_writes(c, rows[c.job_id, c.fence]["held"]) for c in closes]
         for table, write in _WRITERS.items():
-            if lines := [line for c in held for line in c.writes.get(table, ())]:
+            if lines := [line for writes in written for line in writes.get(table, ())]:
                 await connection.execute(write, {"rows": dumps(lines)})
     ends = [rows[c.job_id, c.fence] for c in closes]
-    return [end["held"] or end["repeated"] for end in ends]
+    return [
+        end["held"] or (c.status if end["repeated"] else None)
+        for c, end in zip(closes, ends, strict=True)
+    ]
 
 
 async def park(connection: Connection, parks: Sequence[Park]) -> list[bool]:
-    """Let waiting jobs wait on, with a reason. False: the job was not waiting any more."""
+    """Let jobs wait on, with a reason. False: the job does not wait any more."""
     found = await connection.execute(PARK, {"rows": dumps(parks)})
     held = {row["id"] for row in await found.fetchall()}
     return [one.job_id in held for one in parks]
@@ -291,6 +361,20 @@ async def no_effect(connection: Connection, sends: Sequence[NoEffect]) -> list[b
     return [True] * len(sends)
 
 
+async def write(connection: AsyncConnection, writes: Iterable[dict[str, list[Row]]]) -> None:
+    """Rows by table, as jobs give them at their end, in the order in which tables are locked."""
+    rows = list(writes)
+    for table, statement in WRITERS.items():
+        if lines := [line for by_table in rows for line in by_table.get(table, ())]:
+            await connection.execute(statement, {"rows": dumps(lines)})
+
+
 def _head(close: Close) -> Row:
     """The close as one row, without what other tables are to hold."""
-    return {f.name: getattr(close, f.name) for f in fields(close) if f.name != "writes"}
+    return {f.name: getattr(close, f.name) for f in fields(close) if f.name not in REST}
+
+
+def _writes(close: Close, status: str | None) -> dict[str, list[Row]]:
+    if status is None:
+        return {}
+    return close.writes if status == close.status else close.if_cancelled

@@ -8,26 +8,39 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from models.engine import dumps
+
 Row = dict[str, Any]
+Looks = dict[str, dict[str, float]]
+"""Seconds until a job in doubt is looked up, by kind and vendor; missing: it cannot be."""
+
+MOST_EXPIRED = 1000
 
 REGISTER = text("""
-INSERT INTO ferryman.workers (id, name, lease_until)
-VALUES (:id, :name, now() + make_interval(secs => :seconds))
+INSERT INTO ferryman.workers (id, name, lease_until, concurrency)
+VALUES (:id, :name, now() + make_interval(secs => :seconds), :concurrency)
 """)
 
+# After an outage of the database every lease is old, and nobody has rescued anything: who still
+# has its row goes on. A rescuer locks the rows of the dead before it takes what they held.
 RENEW = text("""
-UPDATE ferryman.workers SET lease_until = now() + make_interval(secs => :seconds)
- WHERE id = :id AND lease_until > now()
+UPDATE ferryman.workers SET lease_until = now() + make_interval(secs => :seconds) WHERE id = :id
 """)
+
+DEAD = text("SELECT FROM ferryman.workers WHERE lease_until < now() ORDER BY id FOR UPDATE")
 
 LEAVE = text("DELETE FROM ferryman.workers WHERE id = :id")
 
 # Doubt decides: nothing sent, or harmless to repeat → back to waiting; otherwise `unknown`.
 # A crash makes suspects of all that the worker held; where one was a suspect already, only that
-# one is counted, since a worker holds one suspect at a time.
+# one is counted, since a worker holds one suspect at a time. A look-up leaves the job as `unknown`
+# as it was: what was sent once is not sent again because a look died. A worker without a row has
+# ended in order, which is nobody's fault.
 RESCUE = text("""
 WITH stranded AS (
-  SELECT j.id, j.fence, j.crashes, j.worker_id
+  SELECT j.id, j.fence, j.crashes, j.worker_id, j.looking, j.cancel_at,
+         (CAST(:looks AS jsonb) -> j.kind ->> j.vendor)::float8 AS look_seconds,
+         EXISTS (SELECT FROM ferryman.workers w WHERE w.id = j.worker_id) AS crashed
     FROM ferryman.jobs j
    WHERE j.status = 'running'
      AND (NOT EXISTS (SELECT FROM ferryman.workers w
@@ -35,9 +48,9 @@ WITH stranded AS (
           OR j.deadline_at < now() - make_interval(secs => :overdue))
    ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
 ), judged AS (
-  SELECT s.id, s.fence,
-         s.crashes + (s.crashes > 0 OR NOT bool_or(s.crashes > 0)
-                      OVER (PARTITION BY s.worker_id))::int AS crashes,
+  SELECT s.*,
+         s.crashes + (s.crashed AND (s.crashes > 0 OR NOT bool_or(s.crashes > 0)
+                      OVER (PARTITION BY s.worker_id)))::int AS counted,
          d.doubtful, d.harmless
     FROM stranded s CROSS JOIN LATERAL (
          SELECT count(*) > 0 AS doubtful,
@@ -46,8 +59,10 @@ WITH stranded AS (
            FROM ferryman.sends n
           WHERE n.job_id = s.id AND n.answered_at IS NULL) d
 ), fated AS (
-  SELECT j.*, CASE WHEN NOT harmless THEN 'unknown'
-                   WHEN crashes < :max_crashes THEN 'waiting'
+  SELECT j.*, CASE WHEN looking OR NOT harmless THEN 'unknown'
+                   WHEN cancel_at IS NOT NULL AND NOT doubtful THEN 'cancelled'
+                   WHEN cancel_at IS NOT NULL AND look_seconds IS NOT NULL THEN 'unknown'
+                   WHEN counted < :max_crashes THEN 'waiting'
                    WHEN doubtful THEN 'unknown' ELSE 'failed' END AS fate
     FROM judged j
 ), attempts AS (
@@ -55,19 +70,52 @@ WITH stranded AS (
     FROM fated f WHERE a.job_id = f.id AND a.number = f.fence AND a.finished_at IS NULL
 )
 UPDATE ferryman.jobs j
-   SET status = f.fate, crashes = f.crashes, worker_id = NULL, deadline_at = NULL,
+   SET status = f.fate, crashes = f.counted, worker_id = NULL, deadline_at = NULL,
        published_at = NULL, publishes = 0,
        run_at = CASE WHEN f.fate = 'waiting' THEN now() ELSE j.run_at END,
+       look_at = CASE WHEN f.fate = 'unknown' AND (NOT f.looking OR f.counted < :max_crashes)
+                      THEN now() + make_interval(secs => f.look_seconds) END,
+       looking = false,
        reason = CASE f.fate
          WHEN 'waiting' THEN 'its worker was lost; it runs again'
          WHEN 'unknown' THEN 'its worker was lost after a request may have left' END,
-       error = CASE WHEN f.fate <> 'waiting' THEN jsonb_build_object(
+       error = CASE WHEN f.fate IN ('failed', 'unknown') THEN jsonb_build_object(
          'code', CASE f.fate WHEN 'failed' THEN 'poison' ELSE 'outcome_unknown' END,
          'message', CASE f.fate WHEN 'failed' THEN 'every worker that ran it died'
                     ELSE 'the worker was lost after a request may have left' END,
          'type', 'WorkerLost') END,
-       finished_at = CASE WHEN f.fate = 'failed' THEN now() END
+       finished_at = CASE WHEN f.fate IN ('failed', 'cancelled') THEN now() END
   FROM fated f WHERE j.id = f.id
+RETURNING j.id, j.kind, j.status
+""")
+
+# One that waits for a paused or silent vendor is never claimed, and so must be found here. Jobs
+# planned for later were made long before they are due: `created_at` only lets an index narrow
+# the search.
+EXPIRE = text("""
+WITH expired AS (
+  SELECT id FROM ferryman.jobs WHERE status = 'waiting' AND expires_at < now()
+   ORDER BY expires_at LIMIT :most FOR UPDATE SKIP LOCKED
+), stale AS (
+  SELECT id FROM ferryman.jobs
+   WHERE status = 'waiting' AND created_at < now() - make_interval(secs => :max_wait)
+     AND due_at < now() - make_interval(secs => :max_wait)
+   ORDER BY created_at, id LIMIT :most FOR UPDATE SKIP LOCKED
+), judged AS (
+  SELECT l.id, EXISTS (SELECT FROM ferryman.sends n
+                        WHERE n.job_id = l.id AND n.answered_at IS NULL) AS doubtful
+    FROM (SELECT id FROM expired UNION SELECT id FROM stale) AS l
+)
+UPDATE ferryman.jobs j
+   SET status = CASE WHEN doubtful THEN 'unknown' ELSE 'failed' END,
+       reason = CASE WHEN doubtful THEN 'it waited too long, and a request may have left' END,
+       error = jsonb_build_object('code', 'expired', 'message', 'it waited too long',
+                                  'type', 'Expired'),
+       look_at = CASE WHEN doubtful THEN now() + make_interval(
+                   secs => (CAST(:looks AS jsonb) -> j.kind ->> j.vendor)::float8) END,
+       published_at = NULL, publishes = 0,
+       finished_at = CASE WHEN NOT doubtful THEN now() END
+  FROM judged WHERE j.id = judged.id
 RETURNING j.id, j.kind, j.status
 """)
 
@@ -83,13 +131,14 @@ UPDATE ferryman.jobs SET published_at = NULL, publishes = 0
 """)
 
 
-def register(connection: Connection, id: UUID, name: str, seconds: float) -> None:
-    """A new worker process with a lease of so many seconds."""
-    connection.execute(REGISTER, {"id": id, "name": name, "seconds": seconds})
+def register(connection: Connection, id: UUID, name: str, seconds: float, concurrency: int) -> None:
+    """A new worker process with a lease of so many seconds, and with so many slots."""
+    values = {"id": id, "name": name, "seconds": seconds, "concurrency": concurrency}
+    connection.execute(REGISTER, values)
 
 
 def renew(connection: Connection, id: UUID, seconds: float) -> bool:
-    """Prolong the lease. False: it ran out; what the worker held may be another's by now."""
+    """Prolong the lease. False: it ran out, and what the worker held was taken."""
     return connection.execute(RENEW, {"id": id, "seconds": seconds}).rowcount == 1
 
 
@@ -99,13 +148,21 @@ def leave(connection: Connection, id: UUID) -> None:
 
 
 async def rescue(
-    connection: AsyncConnection, *, max_crashes: int, overdue_seconds: float
+    connection: AsyncConnection, *, max_crashes: int, overdue_seconds: float, looks: Looks
 ) -> list[Row]:
     """End or give back what dead workers held: `{"id", "kind", "status"}` of each job."""
-    found = await connection.execute(
-        RESCUE, {"max_crashes": max_crashes, "overdue": overdue_seconds}
-    )
+    values = {"max_crashes": max_crashes, "overdue": overdue_seconds, "looks": dumps(looks)}
+    await connection.execute(DEAD)
+    found = await connection.execute(RESCUE, values)
     rows = [dict(row) for row in found.mappings()]
     if (await connection.execute(FORGET)).all():
         await connection.execute(PUBLISH_AGAIN)
     return rows
+
+
+async def expire(
+    connection: AsyncConnection, *, max_wait_seconds: float, looks: Looks
+) -> list[Row]:
+    """End what has waited too long, some thousand at a time: `{"id", "kind", "status"}`."""
+    values = {"max_wait": max_wait_seconds, "looks": dumps(looks), "most": MOST_EXPIRED}
+    return [dict(row) for row in (await connection.execute(EXPIRE, values)).mappings()]

@@ -5,67 +5,19 @@ import socket
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 import click
+import orjson
 import uvicorn
 
 from sandbox.app import App
 from sandbox.exchange import Protocol
+from sandbox.faults import BadRule
 from sandbox.state import State
 
-HELP = """Run fake vendors on this machine, for tests and demonstrations.
-
-Each vendor answers under its own path, as strictly as the real one, and keeps what it was told:
-
-\b
-    STRIPE_BASE_URL=http://127.0.0.1:8090/stripe       key: sk_test_ and anything
-    SENDGRID_BASE_URL=http://127.0.0.1:8090/sendgrid   key: SG. and anything
-
-Its own interface, in JSON, is under /_sandbox:
-
-\b
-    GET    /_sandbox/health                 ready, and which vendors there are
-    GET    /_sandbox/environment            base URLs and keys, as environment variables
-    GET    /_sandbox/effects                what took effect (?vendor= &kind= &after= &limit=)
-    GET    /_sandbox/effects/totals         how many of each kind
-    GET    /_sandbox/requests               the last 10,000 requests (?vendor=)
-    GET    /_sandbox/traffic                requests, refused ones, peak a second, per vendor
-    POST   /_sandbox/limits                 {"vendor": "stripe", "per_second": 25}, null: none
-    POST   /_sandbox/faults                 {"rules": [RULE, ...]}; "append": true adds to them
-    GET    /_sandbox/faults                 the rules, how often they matched and fired
-    DELETE /_sandbox/faults                 no faults any more
-    POST   /_sandbox/stripe/dashboard/X     what a person clicks: refund, dispute, card,
-                                            authenticate, settings
-    DELETE /_sandbox                        forget everything
-
-A RULE says who, when and what:
-
-\b
-    {"vendor": "stripe", "method": "POST", "path": "/v1/refunds*", "contains": "text of the body",
-     "when": "always" | {"nth": [3, 7]} | {"first": 2} | {"every": 10} | {"probability": 0.1},
-     "times": 5, "for_seconds": 10, "do": WHAT, ...options of WHAT}
-
-\b
-WHAT, before anything takes effect:
-    latency        seconds; adds up with other rules'
-    status         status, headers, body; by default the vendor's own words
-    throttle       429; retry_after (1; null: no header), as_date
-    drop_before    close the connection without an answer; reset: by RST
-    silent_before  never answer
-WHAT, after the vendor has acted:
-    drop_after     act, then close the connection; reset: by RST
-    silent_after   act, never answer
-    error_after    act, then answer status (500); stored under the idempotency key, if there is one
-    late           act at once, answer after seconds
-    garble         act, answer something that is not JSON (body)
-    slow_body      act, answer byte by byte, seconds (0.01) after each
-    truncate       act, promise the whole body, send bytes of it (half), close
-
-\b
-Example: the vendor is down for ten seconds.
-    curl -X POST http://127.0.0.1:8090/_sandbox/faults \\
-      -d '{"rules": [{"vendor": "stripe", "do": "status", "status": 503, "for_seconds": 10}]}'
-"""
+# click would fill the lines of a paragraph that is not marked.
+HELP = "\b\n" + Path(__file__).with_name("help.txt").read_text().replace("\n\n", "\n\n\b\n")
 
 GRACE_SECONDS = 1
 KEEP_ALIVE_SECONDS = 75
@@ -81,13 +33,23 @@ KEEP_ALIVE_SECONDS = 75
     help="File that keeps rows and effects beyond a kill, one JSON line each.",
 )
 @click.option(
+    "--faults",
+    type=click.File("rb"),
+    help='JSON file of the rules to begin with: a list, or {"rules": [...]}.',
+)
+@click.option(
     "--until-eof", is_flag=True, help="Stop when standard input ends: no orphan, whatever happens."
 )
-def main(host: str, port: int, seed: int, state: Path | None, until_eof: bool) -> None:
+def main(
+    host: str, port: int, seed: int, state: Path | None, faults: IO[bytes] | None, until_eof: bool
+) -> None:
+    known = State(seed, state)
+    if faults:
+        _install(known, faults)
     listener = _listen(host, port)
     server = uvicorn.Server(
         uvicorn.Config(
-            App(State(seed, state)),
+            App(known),
             http=Protocol,
             ws="none",
             lifespan="off",
@@ -108,6 +70,17 @@ def main(host: str, port: int, seed: int, state: Path | None, until_eof: bool) -
     click.echo(f"sandbox: http://{host}:{listener.getsockname()[1]}")
     sys.stdout.flush()
     server.run(sockets=[listener])
+
+
+def _install(state: State, file: IO[bytes]) -> None:
+    try:
+        script = orjson.loads(file.read())
+        rules = script.get("rules") if isinstance(script, dict) else script
+        if not isinstance(rules, list):
+            raise BadRule('a list of rules is expected, or {"rules": [...]}')
+        state.faults.install(rules)
+    except (orjson.JSONDecodeError, BadRule) as error:
+        raise click.ClickException(f"{file.name}: {error}") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -131,4 +104,4 @@ def _stop_at_eof(server: uvicorn.Server) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m sandbox")
+    main(prog_name="ferryman sandbox")

@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -19,10 +21,11 @@ class EffectLog:
         for row in journal.take("effects").values():
             self._keep(row["vendor"], row["kind"], orjson.dumps(row))
 
-    def record(self, vendor: str, kind: str, reference: str, **facts: object) -> None:
+    def record(self, vendor: str, kind: str, reference: str, **facts: Any) -> None:
         """Adds an effect. `reference` is the id that the caller was told; `facts` say the rest."""
         seq = len(self._entries) + 1
-        head = {"seq": seq, "vendor": vendor, "kind": kind, "reference": reference}
+        head: dict[str, Any] = {"seq": seq, "vendor": vendor, "kind": kind, "reference": reference}
+        head["job"] = _job(facts)
         entry = orjson.dumps(head | facts | {"at": round(time.time(), 3)})
         self._keep(vendor, kind, entry)
         self._journal.append("effects", str(seq), entry)
@@ -51,3 +54,11 @@ class EffectLog:
         for (vendor, kind), count in self.counts.items():
             totals.setdefault(vendor, {})[kind] = count
         return totals
+
+
+def _job(facts: Mapping[str, Any]) -> str | None:
+    """The job that the caller named as the cause, where this vendor has a place for it."""
+    for place in ("metadata", "custom_args"):
+        if name := (facts.get(place) or {}).get("job"):
+            return str(name)
+    return None

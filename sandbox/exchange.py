@@ -49,21 +49,40 @@ class Exchange:
         return b"".join(chunks)
 
     async def reply(self, answer: Answer) -> None:
-        await self._start(answer)
+        await self._start(answer, len(answer.body))
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def trickle(self, answer: Answer, seconds: float) -> None:
         """The body byte by byte, with a pause of `seconds` after each."""
-        await self._start(answer)
+        await self._start(answer, len(answer.body))
         for place in range(len(answer.body)):
-            byte = answer.body[place : place + 1]
-            await self._send({"type": "http.response.body", "body": byte, "more_body": True})
-            await asyncio.sleep(seconds)
+            if not await self._piece(answer.body[place : place + 1], seconds):
+                return
         await self._send({"type": "http.response.body", "body": b""})
+
+    async def flood(self, answer: Answer, piece: int, seconds: float, total: int | None) -> None:
+        """The body, then blanks: `total` bytes in all, as the headers promise, or without an end
+        until the client leaves. After each `piece` a pause of `seconds`."""
+        await self._start(answer, total)
+        left = total
+        body = answer.body
+        while left is None or left > 0:
+            size = piece if left is None else min(piece, left)
+            part, body = body[:size].ljust(size), body[size:]
+            if not await self._piece(part, seconds):
+                return
+            left = None if left is None else left - size
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _piece(self, body: bytes, seconds: float) -> bool:
+        """Sends a part of the body; False once nobody is there to read the next."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        await asyncio.sleep(seconds)
+        return not self._transport().is_closing()
 
     async def truncate(self, answer: Answer, count: int) -> None:
         """Headers that promise the whole body, `count` bytes of it, and the end of the line."""
-        await self._start(answer)
+        await self._start(answer, len(answer.body))
         part = answer.body[:count]
         await self._send({"type": "http.response.body", "body": part, "more_body": True})
         await self._gone(self._transport().close)
@@ -87,12 +106,14 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _start(self, answer: Answer) -> None:
+    async def _start(self, answer: Answer, length: int | None) -> None:
+        """The headers; without a length the body goes out in chunks."""
         headers = [
             (name.lower().encode(), value.encode("latin-1"))
             for name, value in answer.headers.items()
         ]
-        headers.append((b"content-length", str(len(answer.body)).encode()))
+        if length is not None:
+            headers.append((b"content-length", str(length).encode()))
         await self._send(
             {"type": "http.response.start", "status": answer.status, "headers": headers}
         )

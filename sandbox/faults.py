@@ -12,30 +12,36 @@ from fnmatch import translate
 from random import Random
 from typing import Any
 
+from sandbox import garble
 from sandbox.vendor import Request
 
 Options = dict[str, tuple[type, ...]]
 
 SECONDS: tuple[type, ...] = (int, float)
+RETRY_AFTER: Options = {"retry_after": (*SECONDS, type(None)), "as_date": (bool,)}
 BEFORE: dict[str, Options] = {
-    "status": {"status": (int,), "headers": (dict,), "body": (str, dict, list)},
-    "throttle": {"retry_after": (*SECONDS, type(None)), "as_date": (bool,)},
+    "status": RETRY_AFTER | {"status": (int,), "headers": (dict,), "body": (str, dict, list)},
+    "throttle": RETRY_AFTER,
     "drop_before": {"reset": (bool,)},
     "silent_before": {},
 }
 """Faults that the vendor never hears of: nothing takes effect."""
+INSTEAD: dict[str, Options] = {"error_before": {"status": (int,)}}
+"""The vendor takes the request up and fails at it: nothing takes effect, and it remembers that."""
 AFTER: dict[str, Options] = {
     "drop_after": {"reset": (bool,)},
     "silent_after": {},
     "error_after": {"status": (int,)},
     "late": {"seconds": SECONDS},
-    "garble": {"body": (str,)},
+    "garble": {"as": (str,), "body": (str,)},
     "slow_body": {"seconds": SECONDS},
+    "endless_body": {"seconds": SECONDS, "bytes": (int,)},
+    "huge_body": {"bytes": (int,)},
     "truncate": {"bytes": (int,)},
 }
 """Faults after the vendor has acted: the effect stands."""
 LATENCY: dict[str, Options] = {"latency": {"seconds": SECONDS}}
-ACTIONS: dict[str, Options] = BEFORE | AFTER | LATENCY
+ACTIONS: dict[str, Options] = BEFORE | INSTEAD | AFTER | LATENCY
 REQUIRED = {"status": "status", "late": "seconds", "latency": "seconds"}
 COMMON: Options = {
     "vendor": (str,),
@@ -158,8 +164,12 @@ def check(spec: Any) -> None:
             raise BadRule(f"{name}: unknown; {action} knows {', '.join(sorted(known))}")
         if not _fits(value, known[name]):
             raise BadRule(f"{name}: {' or '.join(t.__name__ for t in known[name])} expected")
+        if isinstance(value, int | float) and value < 0:
+            raise BadRule(f"{name}: must not be negative")
     if (name := REQUIRED.get(action)) and name not in spec:
         raise BadRule(f"{name}: {action} needs it")
+    if spec.get("as", "html") not in garble.KINDS:
+        raise BadRule(f"as: one of {', '.join(garble.KINDS)}")
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:

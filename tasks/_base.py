@@ -20,7 +20,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tasks
-from adapters._base import Adapter, Call
+from adapters._base import Adapter, Call, Unknown
 from ferryman.policies import Policy
 from ferryman.requests import Request
 
@@ -77,6 +77,8 @@ class Attempt(Generic[Asked]):
     call: Call
     ledger: Transactions
     policy: Policy
+    since: datetime | None = None
+    """When this job's first request may have left."""
 
 
 class Job(ABC, Generic[Asked]):
@@ -91,6 +93,24 @@ class Job(ABC, Generic[Asked]):
     @abstractmethod
     async def run(self, attempt: Attempt[Asked]) -> Done:
         """Cause the effect once. Raises a VendorError, a Refusal or a Wait."""
+
+    async def look_up(self, attempt: Attempt[Asked]) -> Done | None:
+        """Find the effect at the vendor by our reference, sending nothing. None: it is absent,
+        and so are those of all requests until now. Asked of the kinds in its adapter's `look_ups`;
+        raises what `run` does."""
+        raise Unknown("this cannot be looked up", for_person=True)
+
+    def resolved(self, id: UUID, vendor: str, args: Asked) -> Done:
+        """What is written when a person says that the job had its effect."""
+        return Done({"id": str(id), "vendor": vendor, "status": "succeeded"})
+
+    def cancelled(self, id: UUID) -> dict[str, list[Row]]:
+        """Rows to write when the job is cancelled before any effect."""
+        return self.refused(id)
+
+    def again(self, id: UUID) -> dict[str, list[Row]]:
+        """Rows to write when a person sends the ended job again."""
+        return {}
 
     def refused(self, id: UUID) -> dict[str, list[Row]]:
         """Rows to write when the job ends without effect (what it had reserved is given back)."""

@@ -38,6 +38,16 @@ class BulkEmailPart(Job[requests.BulkEmailPart]):
     def refused(self, id: UUID) -> dict[str, list[Row]]:
         return {"emails": [{"job_id": str(id), "status": "failed"}]}
 
+    def cancelled(self, id: UUID) -> dict[str, list[Row]]:
+        return {"emails": [{"job_id": str(id), "status": "cancelled"}]}
+
+    def again(self, id: UUID) -> dict[str, list[Row]]:
+        return {"emails": [{"job_id": str(id), "status": "waiting"}]}
+
+    def resolved(self, id: UUID, vendor: str, args: requests.BulkEmailPart) -> Done:
+        result = {"id": str(id), "vendor": vendor, "status": "sent", "vendor_reference": None}
+        return Done(result, writes={"emails": [{"job_id": str(id), "status": "sent"}]})
+
     def in_doubt(self, id: UUID) -> dict[str, list[Row]]:
         return {"emails": [{"job_id": str(id), "status": "unknown"}]}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
@@ -27,18 +29,39 @@ class Charge(Job[requests.Charge]):
 
     async def run(self, attempt: Attempt[requests.Charge]) -> Done:
         vendor = cast(Payments, attempt.adapter)
-        order = ChargeOrder(
-            job_id=attempt.id,
-            customer=await self._customer(attempt, vendor),
-            amount=attempt.args.amount,
-            currency=attempt.args.currency.lower(),
-            payment_method=attempt.args.payment_method,
-            description=attempt.args.description,
-            metadata=dict(attempt.args.metadata or {}),
-        )
+        order = _order(attempt, await self._customer(attempt, vendor))
         payment = await vendor.charge(attempt.call, order)
         _compare(order, payment)
         row = _row(attempt, order, payment)
+        return Done(result=_result(row), writes={"charges": [row]})
+
+    async def look_up(self, attempt: Attempt[requests.Charge]) -> Done | None:
+        asked = (attempt.vendor, attempt.args.customer)
+        async with attempt.ledger.transaction() as connection:
+            customer = await ledger.known_customer(connection, *asked)
+        if customer is None or attempt.since is None:
+            return None  # without a customer no payment was asked for
+        vendor = cast(Payments, attempt.adapter)
+        payment = await vendor.find_charge(attempt.call, customer, attempt.since)
+        if payment is None:
+            return None
+        _compare(_order(attempt, customer), payment)
+        row = _row(attempt, _order(attempt, customer), payment)
+        return Done(result=_result(row), writes={"charges": [row]})
+
+    def resolved(self, id: UUID, vendor: str, args: requests.Charge) -> Done:
+        row = {
+            "id": str(id),
+            "vendor": vendor,
+            # A person has seen the payment, not ferryman: it is refunded at the vendor's.
+            "vendor_reference": None,
+            "customer": args.customer,
+            "status": "succeeded",
+            "amount": args.amount,
+            "currency": args.currency.lower(),
+            "metadata": dict(args.metadata or {}),
+            "created_at": timestamp(datetime.now(UTC)),
+        }
         return Done(result=_result(row), writes={"charges": [row]})
 
     async def _customer(self, attempt: Attempt[requests.Charge], vendor: Payments) -> str:
@@ -75,12 +98,22 @@ async def _create(attempt: Attempt[requests.Charge], vendor: Payments, row: ledg
     return created
 
 
+def _order(attempt: Attempt[requests.Charge], customer: str) -> ChargeOrder:
+    return ChargeOrder(
+        job_id=attempt.id,
+        customer=customer,
+        amount=attempt.args.amount,
+        currency=attempt.args.currency.lower(),
+        payment_method=attempt.args.payment_method,
+        description=attempt.args.description,
+        metadata=dict(attempt.args.metadata or {}),
+    )
+
+
 def _compare(order: ChargeOrder, payment: Payment) -> None:
     if payment.status != "succeeded":
         # Under the same key the vendor would tell the same for ever.
-        raise Unknown(
-            "the vendor is still processing the payment", code="processing", for_person=True
-        )
+        raise Unknown("the vendor is still processing the payment", code="processing", look_up=True)
     if (payment.amount, payment.currency.lower()) != (order.amount, order.currency):
         raise Unknown(
             "the vendor confirms another amount than was asked for",

@@ -20,6 +20,10 @@ class Refund(Job[requests.Refund]):
 
     async def run(self, attempt: Attempt[requests.Refund]) -> Done:
         reserved = await _reserve(attempt)
+        if reserved.payment is None:
+            raise Refusal(
+                "payment_not_known", "charge: it was resolved by a person; refund it at the vendor"
+            )
         answer = await cast(Payments, attempt.adapter).refund(
             attempt.call,
             RefundOrder(
@@ -30,13 +34,21 @@ class Refund(Job[requests.Refund]):
                 reason=attempt.args.reason,
             ),
         )
-        _compare(reserved, answer)
-        row = {
-            "id": str(attempt.id),
-            "status": answer.status,
-            "vendor_reference": answer.vendor_reference,
-        }
-        return Done(result=_result(attempt, reserved, answer), writes={"refunds": [row]})
+        return _done(attempt, reserved, answer)
+
+    async def look_up(self, attempt: Attempt[requests.Refund]) -> Done | None:
+        async with attempt.ledger.transaction() as connection:
+            reserved = await ledger.reservation(connection, attempt.id)
+        if reserved is None or reserved.payment is None or attempt.since is None:
+            return None  # nothing was set aside, so nothing was asked for
+        vendor = cast(Payments, attempt.adapter)
+        answer = await vendor.find_refund(attempt.call, reserved.payment, attempt.since)
+        return None if answer is None else _done(attempt, reserved, answer)
+
+    def resolved(self, id: UUID, vendor: str, args: requests.Refund) -> Done:
+        row = {"id": str(id), "status": "succeeded", "vendor_reference": None}
+        result = {"id": str(id), "charge": args.charge, "vendor": vendor, "status": "succeeded"}
+        return Done(result, writes={"refunds": [row]})
 
     def refused(self, id: UUID) -> dict[str, list[dict[str, Any]]]:
         return {"refunds": [{"id": str(id), "status": "failed", "vendor_reference": None}]}
@@ -45,13 +57,14 @@ class Refund(Job[requests.Refund]):
 async def _reserve(attempt: Attempt[requests.Refund]) -> ledger.Reservation:
     """Set the amount aside, once a job, before anything is sent."""
     charge_id = _charge_id(attempt.args.charge)
+    wish = (attempt.id, charge_id, attempt.args.amount, attempt.args.reason)
     async with attempt.ledger.transaction() as connection:
-        reserved = await ledger.reserve(
-            connection, attempt.id, charge_id, attempt.args.amount, attempt.args.reason
-        )
+        reserved = await ledger.reserve(connection, *wish)
         if reserved is None:
-            charge = await ledger.charge(connection, charge_id)
+            # In this order: a charge that is made in the meantime is found by the last.
             status = await jobs.status(connection, charge_id)
+            charge = await ledger.charge(connection, charge_id)
+            reserved = await ledger.reserve(connection, *wish)
     if reserved is None:
         raise _why_not(charge, status)
     return reserved
@@ -85,6 +98,18 @@ def _compare(reserved: ledger.Reservation, answer: RefundAnswer) -> None:
             code="amount_mismatch",
             for_person=True,
         )
+
+
+def _done(
+    attempt: Attempt[requests.Refund], reserved: ledger.Reservation, answer: RefundAnswer
+) -> Done:
+    _compare(reserved, answer)
+    row = {
+        "id": str(attempt.id),
+        "status": answer.status,
+        "vendor_reference": answer.vendor_reference,
+    }
+    return Done(result=_result(attempt, reserved, answer), writes={"refunds": [row]})
 
 
 def _result(

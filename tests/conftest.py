@@ -14,10 +14,13 @@ import psycopg
 import pytest
 import redis
 
+from ferryman.testing import Sandbox, running
 from models.migrate import migrate
-from sandbox.client import Sandbox, running
 from tests.harness import Harness
 from worker.supervisor.servers import embedded
+
+# Tests of the pytest plugin run pytest.
+pytest_plugins = ["pytester"]
 
 # Before anything reads them: no test may use what the developer's own shell has set.
 GIVEN = {

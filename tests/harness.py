@@ -21,7 +21,7 @@ import redis
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDED = ("succeeded", "failed", "unknown", "cancelled")
@@ -64,8 +64,10 @@ class Harness:
             "FERRYMAN_HOME": str(folder / "home"),
             "FERRYMAN_LEASE_SECONDS": "2",
             "FERRYMAN_BACKOFF_SECONDS": "0.2",
+            "FERRYMAN_LOOK_UP_SECONDS": "1",
             "FERRYMAN_CONCURRENCY": "50",
             "FERRYMAN_GRACE_SECONDS": "5",
+            "FERRYMAN_RATE_PER_SECOND": "0",
             "STRIPE_BASE_URL": f"{sandbox.url}/stripe",
             "STRIPE_SECRET_KEY": STRIPE_KEY,
             "SENDGRID_BASE_URL": f"{sandbox.url}/sendgrid",

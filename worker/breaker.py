@@ -6,10 +6,9 @@ hundred calls run at once. PostgreSQL decides every transition; see `models/vend
 
 from __future__ import annotations
 
-import asyncio
-import time
-from dataclasses import dataclass
-from datetime import datetime
+import random
+import sys
+from dataclasses import dataclass, field
 
 import pybreaker
 
@@ -22,22 +21,31 @@ from adapters._base import (
     Unknown,
     adapter,
 )
+from adapters._limits import Quota
 from ferryman.policies import Policy
 from models import vendors
 from models.ledger import Ledger
 from models.vendors import State
+from worker.drain import Drain
+from worker.limits import AttemptPace
+from worker.quotas import QuotaNotes
+from worker.snapshot import Snapshot
 
 # A change by another process is seen this much later at the most.
 CACHE_SECONDS = 0.25
 PAUSE_LOOK_SECONDS = 5.0
 PROBING_LOOK_SECONDS = 1.0
+TURN_SECONDS = 1.0
+NO_CAP = sys.maxsize
 FAILURES = (NotSent, Unknown, Unavailable, TimeoutError)
 
 
 def _is_no_failure(error: BaseException) -> bool:
     """A refusal, a limit, or an answer that is odd but an answer, says nothing of the vendor's
     health."""
-    return not isinstance(error, FAILURES) or getattr(error, "for_person", False)
+    if isinstance(error, Unknown) and (error.for_person or error.look_up):
+        return True
+    return not isinstance(error, FAILURES)
 
 
 class Parked(Exception):
@@ -49,62 +57,21 @@ class Parked(Exception):
         self.seconds = seconds
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Permit:
-    """Leave for one call. Outcomes count for the generation in which it was given."""
+    """Leave for one attempt. Outcomes count for the generation in which it was given. `given`:
+    it counts as one in flight, until it is told of or released."""
 
     generation: int
     probe: bool = False
-
-
-class Snapshot(pybreaker.CircuitBreakerStorage):
-    """The ledger's row as last seen. pybreaker reads it; only PostgreSQL changes it."""
-
-    def __init__(self, vendor: str) -> None:
-        super().__init__(vendor)
-        self.row = State(vendor)
-
-    @property
-    def state(self) -> str:
-        return self.row.breaker
-
-    @state.setter
-    def state(self, state: str) -> None:
-        """Set by the ledger alone."""
-
-    @property
-    def counter(self) -> int:
-        return self.row.failures
-
-    @property
-    def success_counter(self) -> int:
-        return 0
-
-    @property
-    def opened_at(self) -> datetime | None:
-        return None
-
-    @opened_at.setter
-    def opened_at(self, datetime: datetime) -> None:
-        """Set by the ledger alone."""
-
-    def increment_counter(self) -> None:
-        """Counted by the ledger alone."""
-
-    def reset_counter(self) -> None:
-        """Counted by the ledger alone."""
-
-    def increment_success_counter(self) -> None:
-        """Counted by the ledger alone."""
-
-    def reset_success_counter(self) -> None:
-        """Counted by the ledger alone."""
+    given: bool = field(default=True, init=False)
+    pace: AttemptPace = field(init=False)
 
 
 class VendorBreaker(pybreaker.CircuitBreaker):
     """One vendor's breaker: `admit()` before a call, `record()` after it."""
 
-    def __init__(self, vendor: str, policy: Policy, ledger: Ledger) -> None:
+    def __init__(self, vendor: str, policy: Policy, ledger: Ledger, *, most: int) -> None:
         self.snapshot = Snapshot(vendor)
         super().__init__(
             fail_max=policy.breaker_fail_max,
@@ -117,20 +84,39 @@ class VendorBreaker(pybreaker.CircuitBreaker):
         self._policy = policy
         self._ledger = ledger
         self._fingerprint = adapter(vendor).fingerprint()
+        self._drain = Drain(most)
+        self._quotas = QuotaNotes()
+        self._given = 0
+
+    def is_paused(self) -> bool:
+        """For the credentials of this process."""
+        return self.snapshot.row.pauses(self._fingerprint)
+
+    def cap(self) -> int:
+        """The most calls that this process may have in flight, by what is known of the vendor."""
+        return min(self._share(), self._drain.allowance or NO_CAP)
 
     def see(self, row: State | None) -> None:
         """Take over a row of the ledger; listeners hear of a change."""
         if row is not None and row.generation >= self.snapshot.row.generation:
+            self._drain.see(row)
             self.snapshot.row = row
             _ = self.state
 
     async def admit(self) -> Permit:
         """Leave to call the vendor now. Raises Parked."""
+        permit = await self._admit()
+        self._given += 1
+        return permit
+
+    async def _admit(self) -> Permit:
         row = self.snapshot.row
         if row.pauses(self._fingerprint):
             raise Parked(f"{self._vendor} is paused: {row.pause_note}", PAUSE_LOOK_SECONDS)
         if row.cool_for > 0:
             raise Parked(f"{self._vendor} limits the rate", row.cool_for)
+        if self._given >= (self._drain.allowance or NO_CAP):
+            raise Parked(f"{self._vendor} is back, and is given more by and by", about_a_second())
         if row.breaker == pybreaker.STATE_CLOSED:
             return Permit(row.generation)
         return await self._probe(row)
@@ -138,7 +124,8 @@ class VendorBreaker(pybreaker.CircuitBreaker):
     async def record(self, permit: Permit, error: BaseException | None) -> None:
         """Tell the call's outcome. A refusal is neither success nor failure, but a probe that is
         refused has found the vendor well."""
-        if isinstance(error, Throttled | Misconfigured):
+        self._take_back(permit)
+        if isinstance(error, Misconfigured) or (isinstance(error, Throttled) and not error.local):
             await self._slow_down(error)
         if error is not None and self.is_system_error(error):
             await self._failed(permit)
@@ -146,12 +133,23 @@ class VendorBreaker(pybreaker.CircuitBreaker):
             await self._succeeded(permit)
         elif permit.probe:
             await self.release(permit)
+        if (quota := permit.pace.quota) is not None:
+            await self._note(quota)
 
     async def release(self, permit: Permit) -> None:
         """No call was made: the next one may probe."""
+        self._take_back(permit)
         if permit.probe:
             async with self._ledger.transaction() as connection:
                 await vendors.release(connection, self._vendor, permit.generation)
+
+    def _take_back(self, permit: Permit) -> None:
+        self._given -= permit.given
+        permit.given = False
+
+    def _share(self) -> int:
+        most = self._policy.max_in_flight
+        return max(1, most // self.snapshot.row.workers) if most else NO_CAP
 
     async def _probe(self, row: State) -> Permit:
         # A probe may end at any moment; meanwhile the relay publishes no others.
@@ -179,9 +177,14 @@ class VendorBreaker(pybreaker.CircuitBreaker):
                 fail_max=self.fail_max,
                 reset_seconds=self.reset_timeout,
             )
+            if row is None:
+                # It was of an earlier period: another process has seen more than we know.
+                row = (await vendors.states(connection)).get(self._vendor)
         self.see(row)
 
     async def _succeeded(self, permit: Permit) -> None:
+        if not permit.probe and self._drain.widen(permit.generation, self._share()):
+            await self._end_drain(permit)
         if not permit.probe and self.snapshot.row.failures == 0:
             return
         async with self._ledger.transaction() as connection:
@@ -190,51 +193,46 @@ class VendorBreaker(pybreaker.CircuitBreaker):
             )
         self.see(row)
 
-    async def _slow_down(self, error: Throttled | Misconfigured) -> None:
+    async def _end_drain(self, permit: Permit) -> None:
         async with self._ledger.transaction() as connection:
-            if isinstance(error, Throttled):
-                await vendors.cool_down(connection, self._vendor, error.retry_after or 1.0)
-            else:
-                await vendors.pause(
+            row = await vendors.drained(connection, self._vendor, permit.generation)
+        self._drain.end()
+        self.see(row)
+
+    async def _note(self, quota: Quota) -> None:
+        """Nothing left: nobody calls until the vendor's window ends."""
+        cool = min(quota.reset_seconds or 0.0, self._policy.retry_after_max_seconds)
+        if quota.remaining == 0 and cool > 0:
+            await self._cool_down(cool)
+        if self._quotas.worth(quota):
+            async with self._ledger.transaction() as connection:
+                await vendors.quota(
                     connection,
                     self._vendor,
-                    who="ferryman",
-                    note=error.message,
-                    fingerprint=self._fingerprint,
+                    limit=quota.limit,
+                    remaining=quota.remaining,
+                    reset_seconds=quota.reset_seconds,
                 )
 
-
-class Breakers:
-    """The breakers of all vendors, refreshed by one query at a time."""
-
-    def __init__(self, ledger: Ledger, policies: dict[str, Policy]) -> None:
-        self._ledger = ledger
-        self._by_vendor = {
-            vendor: VendorBreaker(vendor, policy, ledger) for vendor, policy in policies.items()
-        }
-        self._seen_at = float("-inf")
-        self._refresh = asyncio.Lock()
-
-    def __getitem__(self, vendor: str) -> VendorBreaker:
-        return self._by_vendor[vendor]
-
-    async def ensure(self) -> None:
-        """A row in the ledger for each vendor."""
+    async def _cool_down(self, seconds: float) -> None:
         async with self._ledger.transaction() as connection:
-            await vendors.ensure(connection, list(self._by_vendor))
+            row = await vendors.cool_down(connection, self._vendor, seconds)
+        self.see(row)
 
-    async def admit(self, vendor: str) -> Permit:
-        """Leave to call the vendor now, by what is known to all. Raises Parked."""
-        if time.monotonic() - self._seen_at > CACHE_SECONDS:
-            await self._see_all()
-        return await self._by_vendor[vendor].admit()
+    async def _slow_down(self, error: Throttled | Misconfigured) -> None:
+        if isinstance(error, Throttled):
+            await self._cool_down(error.retry_after or 1.0)
+            return
+        async with self._ledger.transaction() as connection:
+            row = await vendors.pause(
+                connection,
+                self._vendor,
+                who="ferryman",
+                note=error.message,
+                fingerprint=self._fingerprint,
+            )
+        self.see(row)
 
-    async def _see_all(self) -> None:
-        async with self._refresh:
-            if time.monotonic() - self._seen_at <= CACHE_SECONDS:
-                return
-            async with self._ledger.transaction() as connection:
-                rows = await vendors.states(connection)
-            for vendor, breaker in self._by_vendor.items():
-                breaker.see(rows.get(vendor))
-            self._seen_at = time.monotonic()
+
+def about_a_second() -> float:
+    return TURN_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing

@@ -19,15 +19,17 @@ from ferryman.policies import Policy, policy
 from models.group import LedgerDown, is_away
 from models.walk import Claim, Claimed, Close, Park
 from tasks._base import Attempt, Done, Job
+from tasks._settle import disprove, looks, prove
 from worker.breaker import Parked, Permit
 from worker.heartbeat import Lease
 from worker.journal import Journal
 from worker.runtime import Runtime
-from worker.verdict import Expired, Facts, HandedBack, LeaseLost, Verdict, verdict
+from worker.verdict import Expired, Facts, HandedBack, LeaseLost, Verdict, absent, verdict
 
 log = structlog.get_logger()
 
 AWAY_SECONDS = 0.5
+LATE_ANSWER = "a late answer"
 
 
 class Execution:
@@ -81,6 +83,9 @@ class Execution:
             if (claimed := await claiming) is not None:
                 await cls(runtime, job, claimed, permit, lease).end(HandedBack())
             raise
+        except Exception:
+            await runtime.breakers[vendor].release(permit)
+            raise
         if claimed is None:
             await runtime.breakers[vendor].release(permit)
             return None
@@ -93,6 +98,10 @@ class Execution:
                 done = await self._run()
         except asyncio.CancelledError:
             raise HandedBack from None
+        if done is None:
+            await self._close(absent(self._facts()))
+            await self._record(None)
+            return
         # From here on the effect is proven: neither a shutdown nor a breaker may change that.
         closing = asyncio.ensure_future(self._succeed(done))
         try:
@@ -104,38 +113,50 @@ class Execution:
     async def end(self, error: BaseException) -> Verdict:
         """Close the attempt as the error demands, and tell how."""
         await self._record(error)
-        facts = Facts(
-            attempts=self.claimed.attempts,
-            throttled_seconds=self.claimed.throttled_seconds,
-            age_seconds=self.claimed.age_seconds,
-            doubts=self._journal.doubts(),
-            policy=self._policy,
-        )
-        decided = verdict(error, facts)
-        await self._close(decided, writes=self._writes_of(decided))
+        decided = verdict(error, self._facts())
+        try:
+            await self._close(decided)
+        except LeaseLost:
+            await self._disprove(decided)
+            raise
         return decided
 
-    async def _run(self) -> Done:
-        if self.claimed.expired:
+    def _facts(self) -> Facts:
+        claimed = self.claimed
+        return Facts(
+            attempts=claimed.attempts,
+            throttled_seconds=claimed.throttled_seconds,
+            age_seconds=claimed.age_seconds,
+            doubts=self._journal.doubts(),
+            policy=self._policy,
+            look_seconds=looks().get(claimed.kind, {}).get(claimed.vendor),
+            looks=claimed.looks if claimed.looking else None,
+        )
+
+    async def _run(self) -> Done | None:
+        """The job's own code. None: it was looked up, and nothing has had an effect."""
+        looking = self.claimed.looking
+        if self.claimed.expired and not looking:
             raise Expired
-        if not all(self._journal.doubts()):
-            raise Unknown("an earlier request may have had its effect", for_person=True)
+        if not looking and not all(self._journal.doubts()):
+            raise Unknown("an earlier request may have had its effect", look_up=True)
         check = partial(requests.validate, self.claimed.kind, self.claimed.args, internal=True)
         args = await asyncio.to_thread(check) if self._job.large else check()
         vendor = self.claimed.vendor
-        call = HttpCall(vendor, self._runtime.client(vendor), self._policy, self._journal)
-        return await self._job.run(
-            Attempt(
-                id=self.claimed.id,
-                vendor=vendor,
-                args=args,
-                batch_id=self.claimed.batch_id,
-                adapter=adapter(vendor),
-                call=call,
-                ledger=self._runtime.ledger,
-                policy=self._policy,
-            )
+        pace = self._permit.pace
+        call = HttpCall(vendor, self._runtime.client(vendor), self._policy, self._journal, pace)
+        attempt: Attempt[Any] = Attempt(
+            id=self.claimed.id,
+            vendor=vendor,
+            args=args,
+            batch_id=self.claimed.batch_id,
+            adapter=adapter(vendor),
+            call=call,
+            ledger=self._runtime.ledger,
+            policy=self._policy,
+            since=self._journal.since,
         )
+        return await (self._job.look_up(attempt) if looking else self._job.run(attempt))
 
     async def _succeed(self, done: Done) -> None:
         """Close with a success, for as long as the ledger is away: the close names its fence, so
@@ -143,14 +164,34 @@ class Execution:
         success = Verdict("succeeded", "succeeded")
         while True:
             try:
-                await self._close(success, result=done.result, writes=done.writes)
+                await self._close(success, done)
                 return
+            except LeaseLost:
+                await self._prove(done)
+                raise
             except LedgerDown:
                 log.warning("attempt.not_closed", job_id=str(self.claimed.id))
             except psycopg.Error:
                 # The effect is there but its rows are not: that is no proof of absence.
                 self._journal.answers.clear()
                 raise
+
+    async def _prove(self, done: Done) -> None:
+        """The lease was lost while the vendor's answer was on its way: its proof counts all the
+        same."""
+        async with self._runtime.ledger.transaction() as connection:
+            await prove(connection, self.claimed.id, done, who=LATE_ANSWER)
+
+    async def _disprove(self, decided: Verdict) -> None:
+        if decided.status == "failed" and self._journal.answers:
+            async with self._runtime.ledger.transaction() as connection:
+                await disprove(
+                    connection,
+                    self.claimed.id,
+                    decided.error or {},
+                    who=LATE_ANSWER,
+                    answered=self._journal.answers,
+                )
 
     async def _record(self, error: BaseException | None) -> None:
         """Tell the breaker of a call that was made. It never decides about the job."""
@@ -163,13 +204,7 @@ class Execution:
         except Exception as trouble:
             log.warning("breaker.not_told", error=type(trouble).__name__)
 
-    async def _close(
-        self,
-        decided: Verdict,
-        *,
-        result: dict[str, Any] | None = None,
-        writes: dict[str, list[dict[str, Any]]],
-    ) -> None:
+    async def _close(self, decided: Verdict, done: Done | None = None) -> None:
         end = Close(
             job_id=self.claimed.id,
             fence=self.claimed.fence,
@@ -179,22 +214,36 @@ class Execution:
             delay_seconds=decided.delay_seconds,
             counts=decided.counts,
             throttled=decided.throttled,
-            result=result,
+            result=done.result if done else None,
             error=decided.error if decided.status != "waiting" else None,
             trace=decided.error,
-            answered=self._journal.answers,
+            look_seconds=self._look_seconds(decided),
+            absent=decided.absent,
+            answered=self._answered(decided),
             interactions=self._journal.interactions,
-            writes=writes,
+            writes=done.writes if done else self._writes_of(decided),
+            if_cancelled=self._job.cancelled(self.claimed.id),
         )
-        held = await self._runtime.ledger.close(end)
-        self._tell(decided.outcome if held else "lease_lost")
-        if not held:
+        status = await self._runtime.ledger.close(end)
+        self._tell(decided.outcome if status else "lease_lost")
+        if status is None:
             raise LeaseLost
+
+    def _answered(self, decided: Verdict) -> list[str]:
+        """A look-up that tells the job's end tells it of all that was sent."""
+        ended = decided.status in ("succeeded", "failed")
+        return self._journal.steps() if self.claimed.looking and ended else self._journal.answers
+
+    def _look_seconds(self, decided: Verdict) -> float | None:
+        """Also for a job that goes on waiting: a cancel that was asked may make it `unknown`."""
+        return decided.look_seconds if decided.status == "unknown" else self._facts().look_seconds
 
     def _writes_of(self, decided: Verdict) -> dict[str, list[dict[str, Any]]]:
         match decided.status:
             case "failed":
                 return self._job.refused(self.claimed.id)
+            case "cancelled":
+                return self._job.cancelled(self.claimed.id)
             case "unknown":
                 return self._job.in_doubt(self.claimed.id)
         return {}

@@ -13,8 +13,10 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
+from ferryman.settings import settings
 from models import workers
 from models.engine import sync_engine
+from worker import health
 
 log = structlog.get_logger()
 
@@ -62,6 +64,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._stopping.wait(self._seconds / 3):
+            health.mark("heartbeat")
             try:
                 self._renew()
             except Exception as error:  # a dead heartbeat is a worker that does nothing any more
@@ -84,5 +87,5 @@ class Heartbeat:
         worker = uuid7()
         name = f"{socket.gethostname()}:{os.getpid()}"
         with self._engine.begin() as connection:
-            workers.register(connection, worker, name, self._seconds)
+            workers.register(connection, worker, name, self._seconds, settings().concurrency)
         return Lease(worker, asked + self._seconds)

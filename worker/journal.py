@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from typing import Any
 
 from adapters._base import Repeat, Request, Unknown
 from ferryman.policies import Policy
 from models.ledger import Ledger
-from models.walk import Claimed, Leaving, NoEffect
+from models.walk import Claimed, Leaving, Left, NoEffect
 from worker.heartbeat import Lease
-from worker.verdict import LeaseLost
+from worker.verdict import Cancelled, LeaseLost
 
 Row = dict[str, Any]
 
@@ -22,7 +23,9 @@ class Journal:
         self.job_id = claimed.id
         self.interactions: list[Row] = []
         self.answers: list[str] = []
+        self.since = min((_moment(send["sent_at"]) for send in claimed.sends), default=None)
         self._fence = claimed.fence
+        self._round = claimed.round
         self._ledger = ledger
         self._lease = lease
         self._policy = policy
@@ -30,11 +33,16 @@ class Journal:
             (send["step"], send["attempt"]): send for send in claimed.sends
         }
 
+    def key(self, step: str) -> str:
+        """Later rounds have keys of their own: under the first the vendor would repeat its stored
+        answer."""
+        return f"{self.job_id}:{step}:{self._round}" if self._round else f"{self.job_id}:{step}"
+
     async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
         """Commit that the request may leave. A step that was sent before sends its stored bytes."""
         first = self._first(step, key)
         if self._doubts_of(step) and not all(self._doubts_of(step)):
-            raise Unknown("an earlier request may have had its effect", for_person=True)
+            raise Unknown("an earlier request may have had its effect", look_up=True)
         if not self._lease.holds():
             raise LeaseLost
         seconds = self._policy.repeat_seconds if repeat is Repeat.KEY else None
@@ -47,7 +55,9 @@ class Journal:
             seconds,
             {} if first else _stored(request),
         )
-        if not await self._ledger.leave(mark):
+        if (left := await self._ledger.leave(mark)) is Left.CANCELLED:
+            raise Cancelled
+        if left is Left.LEASE_LOST:
             raise LeaseLost
         if not self._lease.holds():
             # Nothing has left and nothing will: that must not look like doubt to a rescuer.
@@ -83,6 +93,10 @@ class Journal:
     def saw(self, interaction: Row) -> None:
         self.interactions.append({**interaction, "job_id": self.job_id, "attempt": self._fence})
 
+    def steps(self) -> list[str]:
+        """Every step of which a request may have left."""
+        return sorted({step for step, _ in self._sends})
+
     def doubts(self) -> list[bool]:
         """One entry a request whose effect is in doubt: whether repeating it is harmless."""
         return [
@@ -108,6 +122,10 @@ class Journal:
             ),
             None,
         )
+
+
+def _moment(given: str) -> datetime:
+    return datetime.fromisoformat(given)
 
 
 def _stored(request: Request) -> Row:

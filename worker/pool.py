@@ -17,7 +17,9 @@ from celery.concurrency.base import BasePool, apply_target
 from celery.utils.log import get_logger
 from sqlalchemy.util import greenlet_spawn
 
+from worker.intake import QUEUE_PREFIX, intake
 from worker.runtime import Runtime
+from worker.slots import Slots, granted
 
 logger = get_logger(__name__)
 # After the grace, a cancelled job still writes down how far it came.
@@ -27,7 +29,8 @@ WAKE_SECONDS = 0.01
 
 
 class LoopPool(BasePool):
-    """Runs up to `limit` tasks at once; the others wait unacknowledged."""
+    """Runs up to `limit` tasks of one vendor at once, a quarter more of several; some others wait
+    unacknowledged, the rest in the broker."""
 
     signal_safe = False
     task_join_will_block = False
@@ -43,9 +46,13 @@ class LoopPool(BasePool):
         os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(target=self._serve, name="ferryman-loop", daemon=True)
         self._thread.start()
-        self._slots = asyncio.Semaphore(self.limit)
         self.runtime: Runtime = self._call(Runtime.start())
         self.app.runtime = self.runtime
+        # A vendor alone may hold four fifths of them, which is the limit that was asked for; the
+        # last fifth is there for the others.
+        self._slots = Slots(self.limit + self.limit // 4, self.runtime.breakers.cap)
+        self._watch = asyncio.run_coroutine_threadsafe(self.runtime.breakers.watch(), self._loop)
+        intake.is_open = self._reads
 
     def register_with_event_loop(self, loop: Any) -> None:
         # Celery queues an acknowledgement for its own hub, which would sleep up to a second
@@ -61,8 +68,10 @@ class LoopPool(BasePool):
         accept_callback: Callable[..., Any] | None = None,
         **_: Any,
     ) -> None:
+        vendor = _vendor(args)
+        self._slots.arrive(vendor)
         self._loop.call_soon_threadsafe(
-            self._spawn, (target, args, kwargs, callback, accept_callback)
+            self._spawn, vendor, (target, args, kwargs, callback, accept_callback)
         )
 
     def on_close(self) -> None:
@@ -72,6 +81,7 @@ class LoopPool(BasePool):
         """Finish what is in flight within the grace, hand the rest back, then stop."""
         self._closing = True
         self._call(self._drain())
+        self._watch.cancel()
         self._call(self.runtime.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -85,21 +95,27 @@ class LoopPool(BasePool):
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def _spawn(self, message: tuple[Any, ...]) -> None:
-        task = self._loop.create_task(self._run(message))
+    def _reads(self, vendor: str) -> bool:
+        """Whether messages of this vendor are taken from the broker; any other queue's are."""
+        return self._slots.has_room(vendor) and not self.runtime.breakers.is_paused(vendor)
+
+    def _spawn(self, vendor: str, message: tuple[Any, ...]) -> None:
+        task = self._loop.create_task(self._run(vendor, message))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _run(self, message: tuple[Any, ...]) -> None:
-        async with self._slots:
-            if self._closing:
-                return
-            try:
+    async def _run(self, vendor: str, message: tuple[Any, ...]) -> None:
+        has_slot = await self._slots.take(vendor)
+        granted.set(has_slot)
+        try:
+            if not self._closing:
                 await greenlet_spawn(apply_target, *message)
-            except Exception:
-                logger.exception("a task's trace itself failed")
-            finally:
-                self._wake_soon()
+        except Exception:
+            logger.exception("a task's trace itself failed")
+        finally:
+            if has_slot:
+                self._slots.give_back(vendor)
+            self._wake_soon()
 
     async def _drain(self) -> None:
         if self._running:
@@ -126,3 +142,9 @@ class LoopPool(BasePool):
 
     def _get_info(self) -> dict[str, Any]:
         return {**super()._get_info(), "in-flight": len(self._running)}
+
+
+def _vendor(args: Any) -> str:
+    """Of which vendor a message is, by its queue. Celery hands over: task, id, request …"""
+    queue = str((args[2].get("delivery_info") or {}).get("routing_key", ""))
+    return queue.removeprefix(QUEUE_PREFIX)

@@ -3,6 +3,7 @@ from the broker into the ledger. One acts at a time, in the whole cluster."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -19,7 +20,8 @@ from ferryman.settings import settings
 from models import relay as ledger
 from models.relay import Due, Room
 from models.vendors import State
-from worker import door
+from worker import door, health
+from worker.drain import DRAINED
 from worker.envelope import envelope
 
 log = structlog.get_logger()
@@ -28,6 +30,9 @@ TICK_SECONDS = 0.5
 # After a tick that found work the next one waits so long: a thousand enqueues are few ticks, and
 # a queue's window lasts far longer than that.
 BREATH_SECONDS = 0.04
+# So much of a rated vendor's work is under way: more than a tick lasts, less than a job waits for
+# a token in memory.
+PACED_SECONDS = 0.75
 BROKER_SECONDS = 1.0
 TROUBLE_SECONDS = 1.0
 
@@ -41,6 +46,11 @@ class Relay:
             broker_url, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS
         )
         self._fingerprints = {vendor: adapter(vendor).fingerprint() for vendor in policies()}
+        self._paces = {
+            vendor: math.ceil(PACED_SECONDS * policy.rate_per_second)
+            for vendor, policy in policies().items()
+            if policy.rate_per_second > 0
+        }
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ferryman-relay", daemon=True)
 
@@ -54,6 +64,7 @@ class Relay:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            health.mark("relay")
             try:
                 with ledger.connect(self._database_url) as connection:
                     self._serve(connection)
@@ -65,6 +76,7 @@ class Relay:
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stopping.is_set():
+            health.mark("relay")
             if self.tick(connection):
                 time.sleep(BREATH_SECONDS)
             else:
@@ -78,23 +90,39 @@ class Relay:
                 return 0
             received = door.receive(connection, self._broker)
             states = ledger.states(connection)
-            due = ledger.publish(connection, self._rooms(states))
+            due = ledger.publish(connection, self._rooms(connection, states))
         self._push(due)
         door.forget(self._broker, received)
         return len(due) + len(received)
 
-    def _rooms(self, states: dict[str, State]) -> list[Room]:
+    def _rooms(self, connection: psycopg.Connection[Any], states: dict[str, State]) -> list[Room]:
         pipeline = self._broker.pipeline(transaction=False)
         for vendor in self._fingerprints:
             pipeline.llen(f"ferryman.{vendor}")
         lengths = dict(zip(self._fingerprints, pipeline.execute(), strict=True))
+        known = {vendor: states.get(vendor, State(vendor)) for vendor in self._fingerprints}
+        paced = [vendor for vendor, state in known.items() if self._pace(state) is not None]
+        under_way = ledger.published(connection, paced)
         rooms = (
-            Room(vendor, self._room(states.get(vendor, State(vendor)), length), length == 0)
+            self._room(known[vendor], length, under_way.get(vendor, 0))
             for vendor, length in lengths.items()
         )
-        return [room for room in rooms if room.room > 0]
+        return [room for room in rooms if room.room > 0 or room.again > 0]
 
-    def _room(self, state: State, length: int) -> int:
+    def _room(self, state: State, length: int, under_way: int) -> Room:
+        free = self._free(state, length)
+        pace = self._pace(state)
+        room = free if pace is None else min(free, pace - under_way)
+        return Room(state.vendor, max(0, room), max(0, free), length == 0)
+
+    def _pace(self, state: State) -> int | None:
+        """How many messages may be under way to a vendor that is not to be given all at once: a
+        job that finds no token, or the breaker open again, is parked, which is a write."""
+        if state.draining:
+            return min(self._paces.get(state.vendor, DRAINED), DRAINED)
+        return self._paces.get(state.vendor)
+
+    def _free(self, state: State, length: int) -> int:
         if state.pauses(self._fingerprints[state.vendor]) or state.cool_for > 0:
             return 0
         if state.breaker == "closed":
@@ -105,10 +133,13 @@ class Relay:
     def _push(self, due: Iterable[Due]) -> None:
         """After the commit, so that no worker looks for a row it cannot see yet. What is lost in
         between is published again."""
-        pipeline = self._broker.pipeline(transaction=False)
+        messages: dict[str, list[bytes]] = {}
         for job in due:
             queue = f"ferryman.{job.vendor}"
-            pipeline.lpush(queue, envelope(job.id, job.kind, queue))
+            messages.setdefault(queue, []).append(envelope(job.id, job.kind, queue))
+        pipeline = self._broker.pipeline(transaction=False)
+        for queue, of_one_vendor in messages.items():
+            pipeline.lpush(queue, *of_one_vendor)
         pipeline.execute()
 
 

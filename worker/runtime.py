@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from adapters._base import adapter
 from adapters._http import Client
 from ferryman.policies import policies, policy
 from ferryman.settings import Settings, settings
 from models import workers
-from models.engine import dumps
 from models.ledger import Ledger
-from models.walk import WRITERS
-from tasks._base import Job, jobs
-from worker.breaker import Breakers
+from models.walk import write
+from tasks._base import Job
+from tasks._settle import kinds, looks
+from worker.breakers import Breakers
+from worker.health import Watch
 from worker.heartbeat import Heartbeat
+from worker.limits import Rates
 
 log = structlog.get_logger()
 
 # A job past its deadline is ended by its own worker; only one whose loop hangs comes to this.
 OVERDUE_SECONDS = 30.0
+COLLECTED_AFTER = (5_000, 20, 20)
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Runtime:
     kinds: dict[str, Job[Any]]
     _clients: dict[str, Client] = field(default_factory=dict)
     _rescuer: asyncio.Task[None] | None = None
+    _watch: Watch | None = None
 
     @classmethod
     async def start(cls) -> Runtime:
@@ -44,13 +50,18 @@ class Runtime:
         chosen = settings()
         url = chosen.resolve_database_url()
         ledger = Ledger(url, max_wait_seconds=chosen.max_wait_seconds)
-        breakers = Breakers(ledger, policies())
+        await asyncio.to_thread(_prepare)
+        rates = Rates(chosen.resolve_broker_url(), policies())
+        breakers = Breakers(ledger, policies(), rates, slots=chosen.concurrency)
         await breakers.ensure()
         heartbeat = await asyncio.to_thread(Heartbeat, url, chosen.lease_seconds)
         heartbeat.start()
-        kinds = {job.request.kind: job for job in jobs()}
-        runtime = cls(chosen, ledger, heartbeat, breakers, kinds)
+        runtime = cls(chosen, ledger, heartbeat, breakers, kinds())
         runtime._rescuer = asyncio.create_task(runtime._rescue())
+        _spare_the_collector()
+        longest = max(kind.deadline_seconds for kind in kinds().values())
+        runtime._watch = Watch(lease_seconds=chosen.lease_seconds, longest_seconds=longest)
+        runtime._watch.start()
         return runtime
 
     async def stop(self) -> None:
@@ -60,6 +71,9 @@ class Runtime:
                 await self._rescuer
         for client in self._clients.values():
             await client.close()
+        if self._watch:
+            await asyncio.to_thread(self._watch.stop)
+        await self.breakers.close()
         await asyncio.to_thread(self.heartbeat.stop)
         await self.ledger.dispose()
 
@@ -86,11 +100,16 @@ class Runtime:
                 connection,
                 max_crashes=self.settings.max_crashes,
                 overdue_seconds=OVERDUE_SECONDS,
+                looks=looks(),
             )
-            for table, write in WRITERS.items():
-                rows = [row for job in rescued for row in self._writes(job).get(table, ())]
-                if rows:
-                    await connection.execute(write, {"rows": dumps(rows)})
+            await write(connection, map(self._writes, rescued))
+        async with self.ledger.transaction() as connection:
+            late = await workers.expire(
+                connection, max_wait_seconds=self.settings.max_wait_seconds, looks=looks()
+            )
+            await write(connection, map(self._writes, late))
+        for job in late:
+            log.info("job.expired", job_id=str(job["id"]), kind=job["kind"], to=job["status"])
         for job in rescued:
             log.warning("job.rescued", job_id=str(job["id"]), kind=job["kind"], to=job["status"])
 
@@ -98,5 +117,22 @@ class Runtime:
         kind = self.kinds.get(rescued["kind"])
         if kind is None or rescued["status"] == "waiting":
             return {}
-        ended = kind.refused if rescued["status"] == "failed" else kind.in_doubt
-        return ended(rescued["id"])
+        match rescued["status"]:
+            case "unknown":
+                return kind.in_doubt(rescued["id"])
+            case "cancelled":
+                return kind.cancelled(rescued["id"])
+        return kind.refused(rescued["id"])
+
+
+def _prepare() -> None:
+    for vendor in policies():
+        adapter(vendor).prepare()
+
+
+def _spare_the_collector() -> None:
+    """What is loaded by now lives as long as the process: walking through it held the loop up for
+    a quarter of a second at a time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)

@@ -15,7 +15,7 @@ from ferryman.errors import InvalidArguments
 from ferryman.policies import policies
 from tasks._base import Job, Refusal
 from worker.execution import Execution
-from worker.verdict import Expired, HandedBack, LeaseLost
+from worker.verdict import Cancelled, Expired, HandedBack, LeaseLost
 
 QUEUE_PREFIX = "ferryman."
 
@@ -41,7 +41,7 @@ class JobTask(Task):
     max_retries = None
     ignore_result = True
     # Expected ends: logged in one line, without a traceback.
-    throws = (VendorError, Refusal, InvalidArguments, Expired)
+    throws = (VendorError, Refusal, InvalidArguments, Expired, Cancelled)
     job: ClassVar[Job[Any]]
 
     def run(self, *_: Any, **__: Any) -> None:

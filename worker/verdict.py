@@ -11,6 +11,7 @@ from typing import Any
 from adapters._base import (
     Misconfigured,
     NotSent,
+    Refused,
     Throttled,
     Unavailable,
     Unknown,
@@ -23,9 +24,13 @@ from models.group import is_away
 from tasks._base import Refusal, Wait
 
 THROTTLED_SECONDS = 2.0
-MISCONFIGURED_SECONDS = 30.0
+MISCONFIGURED_SECONDS = 5.0
 LEDGER_SECONDS = 1.0
-LONGEST_LOOK_SECONDS = 300.0
+LONGEST_WAIT_SECONDS = 300.0
+# Between two look-ups of one job, and how many are made before it is left to a person: with the
+# delays doubling, they reach over a day.
+LONGEST_LOOK_SECONDS = 7200.0
+MOST_LOOKS = 20
 
 
 class LeaseLost(Exception):
@@ -36,6 +41,10 @@ class HandedBack(Exception):
     """The worker stops before the job has ended."""
 
 
+class Cancelled(Exception):
+    """A cancel was asked, and this request has not left."""
+
+
 class Expired(Exception):
     """The job waited past its `expires_at`, or longer than any job may wait."""
 
@@ -43,13 +52,16 @@ class Expired(Exception):
 @dataclass(frozen=True)
 class Facts:
     """What is known when an attempt ends. `doubts`: for each request without an answer about its
-    effect, whether repeating it is harmless now."""
+    effect, whether repeating it is harmless now. `look_seconds`: how long after a doubt arises it
+    can be looked up (None: it cannot). `looks`: how often that was done, if this was a look-up."""
 
     attempts: int
     throttled_seconds: float
     age_seconds: float
     doubts: Sequence[bool]
     policy: Policy
+    look_seconds: float | None = None
+    looks: int | None = None
 
     @property
     def stuck(self) -> bool:
@@ -66,6 +78,8 @@ class Verdict:
     delay_seconds: float = 0.0
     counts: bool = True
     throttled: bool = False
+    look_seconds: float | None = None
+    absent: bool = False
     error: dict[str, Any] | None = None
 
 
@@ -73,10 +87,12 @@ def verdict(  # noqa: PLR0911 - one return a row of the table
     error: BaseException, facts: Facts
 ) -> Verdict:
     """The consequence of each class of error."""
+    if facts.looks is not None:
+        return _not_seen(error, facts, facts.looks)
     match error:
         case Wait():
             # What has waited for long can wait a little longer: looks become rare.
-            seconds = max(error.seconds, min(facts.age_seconds / 4, LONGEST_LOOK_SECONDS))
+            seconds = max(error.seconds, min(facts.age_seconds / 4, LONGEST_WAIT_SECONDS))
             return _wait(facts, error.reason, seconds, "waited")
         case Exception() if is_away(error):
             return _wait(facts, "the ledger was away", LEDGER_SECONDS, "ledger_away")
@@ -86,14 +102,27 @@ def verdict(  # noqa: PLR0911 - one return a row of the table
             return _throttled(error, facts)
         case Misconfigured():
             return _wait(facts, error.message, MISCONFIGURED_SECONDS, "misconfigured")
+        case Cancelled():
+            return _cancelled(facts)
         case Unknown(for_person=True):
             return Verdict("unknown", "unknown", reason=error.message, error=_error(error))
+        case Unknown(look_up=True):
+            return _unknown(error, facts, error.message)
         case NotSent() | Unknown() | Unavailable():
             return _retry(error, facts)
         case TimeoutError():
             return _retry(Unknown("the attempt took too long", code="timeout"), facts)
         case _:
             return _end(error, facts)
+
+
+def absent(facts: Facts) -> Verdict:
+    """A look-up has proven that nothing sent until now had an effect."""
+    if facts.attempts < facts.policy.max_attempts:
+        reason = "a look-up found no effect: sent again under a new vendor key"
+        return Verdict("waiting", "absent", reason=reason, absent=True)
+    gone = VendorError("attempts are used up, and a look-up found no effect", code="attempts_used")
+    return Verdict("failed", "absent", absent=True, error=_error(gone))
 
 
 def backoff(attempts: int, policy: Policy, retry_after: float | None) -> float:
@@ -105,9 +134,9 @@ def backoff(attempts: int, policy: Policy, retry_after: float | None) -> float:
 
 def _retry(error: VendorError, facts: Facts) -> Verdict:
     if facts.stuck:
-        return _unknown(error)
+        return _unknown(error, facts)
     if facts.attempts >= facts.policy.max_attempts:
-        return _unknown(error) if facts.doubts else _failed(error)
+        return _unknown(error, facts) if facts.doubts else _failed(error)
     delay = backoff(facts.attempts, facts.policy, getattr(error, "retry_after", None))
     return Verdict(
         "waiting",
@@ -120,9 +149,9 @@ def _retry(error: VendorError, facts: Facts) -> Verdict:
 
 def _throttled(error: Throttled, facts: Facts) -> Verdict:
     if facts.stuck:
-        return _unknown(error)
+        return _unknown(error, facts)
     if facts.throttled_seconds > facts.policy.throttle_max_seconds:
-        return _unknown(error) if facts.doubts else _failed(error)
+        return _unknown(error, facts) if facts.doubts else _failed(error)
     wait = error.retry_after if error.retry_after is not None else THROTTLED_SECONDS
     delay = wait + random.uniform(0, 0.5)  # noqa: S311 - spreads load, hides nothing
     return Verdict(
@@ -137,17 +166,54 @@ def _throttled(error: Throttled, facts: Facts) -> Verdict:
 
 def _wait(facts: Facts, reason: str, seconds: float, outcome: str) -> Verdict:
     if facts.stuck:
-        return Verdict("unknown", outcome, reason=reason, error=_error(Unknown(reason)))
+        return _unknown(Unknown(reason), facts, reason, outcome)
     return Verdict("waiting", outcome, reason=reason, delay_seconds=seconds, counts=False)
 
 
 def _end(error: BaseException, facts: Facts) -> Verdict:
-    return _unknown(error) if facts.doubts else _failed(error)
+    return _unknown(error, facts) if facts.doubts else _failed(error)
 
 
-def _unknown(error: BaseException) -> Verdict:
+def _unknown(
+    error: BaseException, facts: Facts, reason: str = "", outcome: str = "unknown"
+) -> Verdict:
     return Verdict(
-        "unknown", "unknown", reason="a request may have had its effect", error=_error(error)
+        "unknown",
+        outcome,
+        reason=reason or "a request may have had its effect",
+        look_seconds=facts.look_seconds,
+        error=_error(error),
+    )
+
+
+def _cancelled(facts: Facts) -> Verdict:
+    """What has left must be told of; what has not is over."""
+    if not facts.doubts:
+        return Verdict("cancelled", "cancelled")
+    if facts.look_seconds is not None:
+        return _unknown(Unknown("a request may have had its effect"), facts, outcome="cancelled")
+    return Verdict("waiting", "cancelled", reason="a cancel was asked", counts=False)
+
+
+def _not_seen(error: BaseException, facts: Facts, looks: int) -> Verdict:
+    """A look-up that could not tell: the doubt stays."""
+    if isinstance(error, Refused):
+        return _failed(error)
+    passing = isinstance(error, HandedBack | Throttled | Misconfigured) or is_away(error)
+    for_person = getattr(error, "for_person", False) or not isinstance(
+        error, VendorError | TimeoutError | HandedBack
+    )
+    seconds: float | None = min((facts.look_seconds or 0.0) * 2.0**looks, LONGEST_LOOK_SECONDS)
+    if passing:
+        seconds = getattr(error, "retry_after", None) or LEDGER_SECONDS
+    elif for_person or looks >= MOST_LOOKS:
+        seconds = None
+    return Verdict(
+        "unknown",
+        "not_seen",
+        reason="whether it took effect could not be looked up yet",
+        look_seconds=seconds,
+        error=_error(error),
     )
 
 

@@ -10,9 +10,12 @@ import click
 
 from ferryman.cli import _show
 from ferryman.cli.email import email
+from ferryman.cli.health import health
 from ferryman.cli.jobs import batch, enqueue, job, jobs
+from ferryman.cli.mend import cancel, resolve, retry
 from ferryman.cli.services import api, flower, migrate, sandbox, up, worker
 from ferryman.cli.sync import sync
+from ferryman.cli.vendors import vendor, vendors
 from ferryman.errors import FerrymanError, KeyInFlight, NotPossible, Unreachable
 
 INTERRUPTED = 130
@@ -61,9 +64,14 @@ def main() -> None:
       ferryman jobs
 
     Commands about jobs talk to FERRYMAN_URL (with FERRYMAN_API_TOKEN), else to the database of
-    FERRYMAN_DATABASE_URL, else to a running `ferryman up`.
+    FERRYMAN_DATABASE_URL, else to a running `ferryman up`. retry, cancel, resolve, vendors and
+    vendor need an API.
     """
 
 
-for command in (up, worker, api, flower, migrate, sandbox, enqueue, job, jobs, batch, email, sync):
+for command in (
+    *(up, worker, api, flower, migrate, sandbox, health),
+    *(enqueue, job, jobs, batch, email, sync),
+    *(retry, cancel, resolve, vendors, vendor),
+):
     main.add_command(command)

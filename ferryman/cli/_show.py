@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -41,10 +42,7 @@ def job(found: Document) -> None:
 def jobs(found: Sequence[Document]) -> None:
     """A table of jobs, a line each."""
     rows = [[*(_plain(one.get(name)) for name in _COLUMNS[:-1]), why(one)] for one in found]
-    table = [list(_COLUMNS), *rows]
-    widths = [max(len(row[place]) for row in table) for place in range(len(_COLUMNS))]
-    for row in table:
-        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+    _table([list(_COLUMNS), *rows])
 
 
 def why(found: Document) -> str:
@@ -70,6 +68,23 @@ def result(found: Document) -> None:
     _pairs([(name, _plain(value)) for name, value in values if not isinstance(value, dict | list)])
 
 
+def vendors(found: Sequence[Document]) -> None:
+    """The scorecard: a line each, times in UTC, the calls of the last hour."""
+    rows = [[_CARD[name](one) for name in _CARD] for one in found]
+    _table([list(_CARD), *rows])
+
+
+def vendor(found: Document) -> str:
+    """How a vendor is, in words."""
+    if pause := found["paused"]:
+        return f"paused by {pause['by']}: {pause['note']}"
+    if found["breaker"] != "closed":
+        return f"{found['breaker']} since {_clock(found['unavailable_since'])}"
+    if found["cooldown_until"]:
+        return f"cooling down until {_clock(found['cooldown_until'])}"
+    return "ok"
+
+
 def job_status(found: Document) -> int:
     return _BY_STATUS.get(found["status"], DONE)
 
@@ -80,6 +95,48 @@ def batch_status(found: Document) -> int:
         return UNKNOWN
     failed = found["status"] == "cancelled" or found["counts"].get("failed")
     return FAILED if failed else DONE
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _quota(found: Document) -> str:
+    quota = found.get("quota") or {}
+    left, limit = quota.get("remaining"), quota.get("limit")
+    return "" if left is None else f"{left} of {limit}" if limit else str(left)
+
+
+def _latency(found: Document) -> str:
+    p50, p95 = (found["last_hour"][f"latency_p{part}_ms"] for part in (50, 95))
+    return "" if p50 is None else f"{p50}/{p95} ms"
+
+
+def _clock(at: str | None) -> str:
+    """`12:03:04` of a time in JSON, with its day where that is not today."""
+    if at is None:
+        return ""
+    day, _, clock = at.partition("T")
+    short = clock[:8]
+    return short if day == datetime.now(UTC).date().isoformat() else f"{day} {short}"
+
+
+# The columns of the scorecard, and what stands in each.
+_CARD: dict[str, Callable[[Document], str]] = {
+    "vendor": lambda one: str(one["vendor"]),
+    "waiting": lambda one: str(one["waiting"]),
+    "in flight": lambda one: str(one["in_flight"]),
+    "unknown": lambda one: str(one["unknown"]),
+    "oldest due": lambda one: _clock(one["oldest_due_at"]),
+    "calls/h": lambda one: str(one["last_hour"]["calls"]),
+    "errors": lambda one: f"{one['last_hour']['error_rate']:.1%}",
+    "p50/p95": _latency,
+    "limit": lambda one: f"{one['limit']['per_second']:g}/s",
+    "quota": _quota,
+    "state": lambda one: one_line(vendor(one)),
+}
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -115,6 +115,7 @@ def job(id: str, wait: bool, timeout: int | None, as_json: bool) -> int:
 @click.option("--status", type=click.Choice(STATUSES), help="How they are.")
 @click.option("--kind", help="charge, refund, send_email …")
 @click.option("--vendor", help="stripe, sendgrid, s3 …")
+@click.option("--code", help="The code of their error: card_declined, expired …")
 @click.option("--since", metavar="TIME", help="Made since: 2030-01-31T09:00:00Z, or 10m, 2h, 7d.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most.")
 @as_json

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from ferryman._root import root
 from ferryman.cli import _run
 from ferryman.errors import InvalidSetting
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Without `-A`, which would look for the application where the user stands first.
 FLOWER = "import sys; from worker.celery import app; app.start(sys.argv[1:])"
+
+# The sandbox's own text, which lists its faults; the marks keep click from filling its lines.
+SANDBOX = "\b\n" + (root() / "sandbox" / "help.txt").read_text().replace("\n\n", "\n\n\b\n")
 
 port = click.IntRange(0, 65535)
 
@@ -108,15 +112,16 @@ def migrate() -> NoReturn:
     _run.module("models.migrate")
 
 
-@click.command()
-@click.option("--port", default=8090, show_default=True, type=port, help="Port to listen on.")
+@click.command(
+    help=SANDBOX,
+    context_settings={"max_content_width": 100},
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8090, show_default=True, type=port, help="0: any free one.")
+@click.option("--seed", type=int, help="Same seed, same ids and chances.")
 @click.option("--state", type=click.Path(dir_okay=False), help="File that keeps what was done.")
-def sandbox(port: int, state: str | None) -> NoReturn:
-    """Run the fake vendors alone, for tests of other applications.
-
-    \b
-    Example:
-      ferryman sandbox --port 8090
-      STRIPE_BASE_URL=http://127.0.0.1:8090/stripe ferryman worker
-    """
-    _run.module("sandbox", "--port", str(port), *(["--state", state] if state else []))
+@click.option("--faults", type=click.Path(dir_okay=False), help="JSON file: rules to begin with.")
+def sandbox(**options: Any) -> NoReturn:
+    given = {name: value for name, value in options.items() if value is not None}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    _run.module("sandbox", *words)

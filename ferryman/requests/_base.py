@@ -22,18 +22,19 @@ class Request(Part):
 
     kind: ClassVar[str]
     internal: ClassVar[bool] = False
-    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _args: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, /, **given: Any) -> None:
         try:
             super().__init__(**given)
         except ValidationError as error:
             raise first_problem(error, self.names()) from None
-        self._given = given
+        args = {name: _plain(value) for name, value in given.items() if value is not None}
         try:
-            _json.check(self.args())
+            _json.check(args)
         except _json.NotJson as error:
             raise InvalidArguments(field(error.path), error.message) from None
+        self._args = args
         self._agree()
 
     @classmethod
@@ -46,7 +47,7 @@ class Request(Part):
 
         A key is bound to these, so nothing is normalised here: `USD` stays `USD`.
         """
-        return {name: _plain(value) for name, value in self._given.items() if value is not None}
+        return dict(self._args)
 
     def check_here(self) -> None:
         """What can be checked only where the job will run (a folder that must exist, say).

@@ -11,12 +11,12 @@ from types import FrameType
 from rich.console import Console
 
 from ferryman.errors import FerrymanError
+from ferryman.testing.up import State, up
 from sandbox.demo import home
 from sandbox.demo.checks import problems
 from sandbox.demo.facts import Facts
 from sandbox.demo.report import notes, report
 from sandbox.demo.story import opened
-from sandbox.demo.up import State, up
 from sandbox.demo.watch import Watch
 
 INTERRUPTED = 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from celery import Celery
 
 import ferryman
 from ferryman.errors import FerrymanError
+from ferryman.testing.up import State
 from sandbox.demo.orders import Order
-from sandbox.demo.up import COMMAND, State
 
 SQL = "SELECT ferryman.enqueue(%(kind)s, %(args)s::jsonb, key => %(key)s)::text"
+COMMAND = Path(sys.executable).with_name("ferryman")
 COMMAND_SECONDS = 30
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
+from ferryman.testing.up import State
 from sandbox.demo import faults, ledger, orders, vendors
 from sandbox.demo.doors import Doors, spread
 from sandbox.demo.facts import Asked, Facts
 from sandbox.demo.ledger import Ledger
 from sandbox.demo.orders import Order
-from sandbox.demo.up import State
 from sandbox.demo.vendors import Bucket, Flower
 from sandbox.demo.watch import Stuck, Watch
 

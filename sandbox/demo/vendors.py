@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import httpx
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from sandbox.demo.orders import BUCKET, PREFIX
 
 AT_ONCE = 4

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.stripe import payments, refunds
+from sandbox.stripe import keys, payments, refunds
 from sandbox.stripe.account import Account
 from sandbox.stripe.cards import ASKS, CARDS
 from sandbox.stripe.errors import Refused
@@ -94,10 +94,16 @@ def settings(
     }
 
 
+def forget_keys(account: Account, *, key: str | None = None) -> Shape:
+    """A day passes for one idempotency key, or for all: the next request under it is a first."""
+    return {"forgotten": keys.forget(account, key)}
+
+
 ACTIONS: dict[str, Callable[..., Shape]] = {
     "authenticate": authenticate,
     "card": card,
     "dispute": dispute,
+    "forget_keys": forget_keys,
     "refund": refund,
     "settings": settings,
 }

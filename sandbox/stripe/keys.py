@@ -78,6 +78,15 @@ class Keys:
         )
 
 
+def forget(account: Account, key: str | None) -> int:
+    """Lets a key, or every key, grow older than Stripe keeps it; how many those were."""
+    chosen = [row for row in account.stored.rows.values() if key in (None, row.id)]
+    for row in chosen:
+        row.at = 0
+        account.stored.put(row)
+    return len(chosen)
+
+
 def _same(request: Keyed, path: str, fingerprint: str) -> None:
     other = (
         f"Try using a key other than '{request.key}' if you meant to execute a different request."

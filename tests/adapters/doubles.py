@@ -26,6 +26,9 @@ class Notes:
     interactions: list[dict[str, Any]] = field(default_factory=list)
     in_doubt: set[str] = field(default_factory=set)
 
+    def key(self, step: str) -> str:
+        return f"{self.job_id}:{step}"
+
     async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
         self.left.append((step, key, repeat, request))
         return request

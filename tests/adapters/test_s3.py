@@ -516,6 +516,7 @@ from adapters._obstore import Bucket
 from adapters._storage import Content
 
 class Call:
+    async def pace(self): pass
     def saw(self, interaction): pass
 
 async def main(url, bucket):

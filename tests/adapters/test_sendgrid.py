@@ -29,7 +29,8 @@ from adapters._base import (
     Unknown,
     VendorError,
 )
-from adapters._http import Client, HttpCall, rate_limit_reset
+from adapters._http import Client, HttpCall
+from adapters._limits import rate_limit_reset
 from adapters._mail import Letter, MailOrder, Recipient
 from adapters.sendgrid import Adapter
 from ferryman.policies import policy

@@ -35,7 +35,7 @@ from adapters._http import Client, HttpCall
 from adapters._payments import ChargeOrder, RefundOrder
 from adapters.stripe import Adapter
 from ferryman.policies import policy
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from tests.adapters import doubles
 
 # Joined, so that no key-shaped string stands in the tree.
@@ -233,11 +233,11 @@ async def test_answers_in_our_words(given: Response, error: type[VendorError], c
     assert "in their words" not in str(raised)
 
 
-async def test_a_key_known_with_other_parameters_is_for_a_person() -> None:
+async def test_a_key_known_with_other_parameters_is_looked_up() -> None:
     raised, notes = await failed(refusal(400, "idempotency_error"))
 
     assert isinstance(raised, Unknown)
-    assert raised.for_person
+    assert raised.look_up
     assert notes.answers == []
 
 

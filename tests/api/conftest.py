@@ -21,6 +21,8 @@ WRITTEN = (
     "job_keys",
     "attempts",
     "interactions",
+    "interventions",
+    "sends",
     "batches",
     "vendor_states",
     "breaker_changes",

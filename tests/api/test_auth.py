@@ -118,3 +118,16 @@ async def test_with_tokens_any_name_will_do(guarded: httpx.AsyncClient) -> None:
 def test_loopback_is_told_from_the_rest() -> None:
     assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
     assert not any(map(is_loopback, ["0.0.0.0", "::", "", "192.168.0.1", "example.com"]))
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1.evil.example", "null"]
+)
+async def test_a_page_of_another_site_is_refused(unguarded: httpx.AsyncClient, origin: str) -> None:
+    answer = await unguarded.get("/v1/jobs", headers={"Origin": origin})
+    assert answer.status_code == 421
+
+
+async def test_a_page_of_this_machine_is_let_in(unguarded: httpx.AsyncClient) -> None:
+    answer = await unguarded.get("/v1/jobs", headers={"Origin": "http://localhost:3000"})
+    assert answer.status_code == 200

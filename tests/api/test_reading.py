@@ -155,7 +155,8 @@ async def test_a_waiting_job_tells_what_its_vendor_waits_for(
 
 async def test_attempts_with_their_interactions(client: httpx.AsyncClient, ledger: Ledger) -> None:
     job_id, worker = enqueue(ledger), uuid4()
-    assert (await client.get(f"/v1/jobs/{job_id}/attempts")).json() == {"attempts": []}
+    nothing = {"attempts": [], "interventions": []}
+    assert (await client.get(f"/v1/jobs/{job_id}/attempts")).json() == nothing
     for number in (1, 2):
         ledger.execute(
             "INSERT INTO ferryman.attempts (job_id, number, worker, outcome)"

@@ -30,6 +30,13 @@ async def test_a_vendor_nobody_called(client: httpx.AsyncClient) -> None:
     assert (found["waiting"], found["in_flight"], found["unknown"]) == (0, 0, 0)
     assert found["paused"] is None
     assert found["oldest_due_at"] is None
+    assert found["quota"] is None
+    policy = policies()["stripe"]
+    assert found["limit"] == {
+        "per_second": policy.rate_per_second,
+        "burst": policy.rate_burst,
+        "in_flight": policy.max_in_flight,
+    }
     assert found["last_hour"] == {
         "calls": 0,
         "errors": 0,
@@ -99,6 +106,17 @@ async def test_an_open_breaker_and_its_history(client: httpx.AsyncClient, ledger
     assert len(found["breaker_changes"]) == 20
     assert found["breaker_changes"][-1]["state"] == "closed"
     assert (await card(client, "sendgrid"))["cooldown_until"] is None
+
+
+async def test_what_a_vendor_says_of_its_own_limits(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    ledger.execute(
+        "INSERT INTO ferryman.vendor_states (vendor, quota_limit, quota_remaining, quota_reset_at)"
+        " VALUES ('stripe', 100, 93, '2030-01-31T12:00:00Z')"
+    )
+    quota = {"limit": 100, "remaining": 93, "reset_at": "2030-01-31T12:00:00Z"}
+    assert (await card(client))["quota"] == quota
 
 
 async def test_pause_and_resume(client: httpx.AsyncClient, ledger: Ledger) -> None:

@@ -40,3 +40,8 @@ def test_secrets_are_demanded_by_name() -> None:
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"migrate"}))
 def test_each_service_tells_whether_it_is_well(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"]
+
+
+def test_a_worker_is_asked_by_a_command_of_ours() -> None:
+    assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "ferryman", "health"]
+    assert main.get_command(click.Context(main), "health") is not None

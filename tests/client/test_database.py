@@ -70,6 +70,8 @@ def test_the_same_key_is_the_same_job(ledger: psycopg.Connection[dict[str, Any]]
         "UPDATE ferryman.jobs SET status = 'failed', error = '{\"code\": \"x\"}' WHERE id = %s",
         (first.id,),
     )
+    assert [job.id for job in ferryman.jobs(code="x", key=key)] == [first.id]
+    assert ferryman.jobs(code="y", key=key) == []
     again = ferryman.enqueue(ferryman.Charge(**CHARGE), key=key)
     assert again.id == first.id
     assert (again.status, again.error) == ("failed", {"code": "x"})

@@ -26,6 +26,7 @@ PUBLIC = [
     "MissingSetting",
     "NotFound",
     "NotPossible",
+    "Order",
     "Recipient",
     "Refund",
     "Request",
@@ -33,9 +34,12 @@ PUBLIC = [
     "SyncObjects",
     "Unreachable",
     "aenqueue",
+    "aenqueue_many",
     "enqueue",
+    "enqueue_many",
     "job",
     "jobs",
+    "order",
 ]
 HEAVY = ("pydantic", "httpx", "psycopg", "click", "rich", "celery", "sqlalchemy")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ferryman._root import root
-from ferryman.cli import _run, main
+from ferryman import _root
+from ferryman._root import environment, root
+from ferryman.cli import main
 
 
 class Became(Exception):
@@ -48,7 +49,10 @@ def became(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], di
         ("api", "api --host 127.0.0.1 --port 8080"),
         ("api --host 0.0.0.0 --port 0", "api --host 0.0.0.0 --port 0"),
         ("migrate", "models.migrate"),
-        ("sandbox --port 9 --state s.json", "sandbox --port 9 --state s.json"),
+        (
+            "sandbox --port 9 --state s.json --faults f.json",
+            "sandbox --port 9 --state s.json --faults f.json --host 127.0.0.1",
+        ),
     ],
 )
 def test_modules(
@@ -77,7 +81,7 @@ def test_folders_of_the_user_are_not_taken_for_ours(tmp_path: Path) -> None:
     code = "import worker, models, api; print(worker.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=_run.environment(),
+        env=environment(),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -87,7 +91,7 @@ def test_folders_of_the_user_are_not_taken_for_ours(tmp_path: Path) -> None:
 
 
 def test_a_client_alone_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_run, "find_spec", lambda _: None)
+    monkeypatch.setattr(_root, "find_spec", lambda _: None)
     result = CliRunner().invoke(main, ["worker"])
     assert result.exit_code == 2
     assert "pip install 'ferryman[service]'" in result.stderr

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import psycopg
 import pytest
 
-from models.group import Connection, GroupCommit, LedgerDown, Line
+from models.group import MOST_BYTES, Connection, GroupCommit, LedgerDown, Line
 
 
 @pytest.fixture
@@ -30,6 +30,19 @@ async def test_many_go_as_one_and_each_gets_its_own_answer(line: Line) -> None:
 
     assert answers == [n * 2 for n in range(50)]
     assert sizes == [50]
+
+
+async def test_large_ones_go_few_at_a_time(line: Line) -> None:
+    sizes: list[int] = []
+
+    async def statement(connection: Connection, items: Sequence[int]) -> list[int]:
+        sizes.append(len(items))
+        return list(items)
+
+    group = GroupCommit(line, statement, size=lambda item: item)
+    await asyncio.gather(*(group(MOST_BYTES // 2) for _ in range(5)), group(MOST_BYTES * 2))
+
+    assert sizes == [2, 2, 1, 1]
 
 
 async def test_a_bad_row_harms_no_other(line: Line) -> None:

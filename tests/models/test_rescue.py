@@ -11,10 +11,11 @@ from uuid_utils.compat import uuid7
 
 from adapters._base import Unknown
 from models import workers
-from models.walk import Claim, Leaving
+from models.walk import Claim, Leaving, Left
 from tests.tasks.driver import Driver, driving
 
 CHARGE = {"customer": "u", "amount": 1, "currency": "usd", "payment_method": "pm"}
+LOOKS = {"charge": {"stripe": 5.0}}
 
 
 class Morgue:
@@ -46,14 +47,16 @@ class Morgue:
 
     async def sent(self, job_id: UUID, fence: int, repeat: str, seconds: float | None) -> None:
         mark = Leaving(job_id, fence, "charge", "k", repeat, seconds, {"body": "x"})
-        assert await self.driver.ledger.leave(mark)
+        assert await self.driver.ledger.leave(mark) is Left.YES
 
     async def die_and_rescue(self, max_crashes: int = 3) -> dict[UUID, str]:
         await self.driver.rows(
             "UPDATE ferryman.workers SET lease_until = now() - interval '1 s' WHERE name = 'doomed'"
         )
         async with self.driver.ledger.transaction() as connection:
-            rows = await workers.rescue(connection, max_crashes=max_crashes, overdue_seconds=30)
+            rows = await workers.rescue(
+                connection, max_crashes=max_crashes, overdue_seconds=30, looks=LOOKS
+            )
         return {row["id"]: row["status"] for row in rows}
 
     async def row(self, job_id: UUID) -> dict[str, Any]:
@@ -95,7 +98,8 @@ async def test_a_living_worker_keeps_its_jobs(morgue: Morgue) -> None:
     job_id = await morgue.job()
     await morgue.held(job_id)
     async with morgue.driver.ledger.transaction() as connection:
-        assert await workers.rescue(connection, max_crashes=3, overdue_seconds=30) == []
+        rescued = await workers.rescue(connection, max_crashes=3, overdue_seconds=30, looks={})
+        assert rescued == []
 
     assert (await morgue.row(job_id))["status"] == "running"
 
@@ -142,5 +146,15 @@ async def test_a_frozen_worker_that_wakes_up_has_lost_its_lease(morgue: Morgue) 
     await morgue.die_and_rescue()
 
     mark = Leaving(job_id, fences[job_id], "charge", "k", "key", 60, {"body": "x"})
-    assert await morgue.driver.ledger.leave(mark) is False
+    assert await morgue.driver.ledger.leave(mark) is Left.LEASE_LOST
     assert await morgue.driver.rows("SELECT FROM ferryman.workers WHERE name = 'doomed'") == []
+
+
+async def test_a_worker_that_ended_in_order_makes_no_suspects(morgue: Morgue) -> None:
+    job_id = await morgue.job()
+    await morgue.held(job_id)
+    await morgue.driver.rows("DELETE FROM ferryman.workers WHERE name = 'doomed'")
+
+    assert await morgue.die_and_rescue() == {job_id: "waiting"}
+
+    assert (await morgue.row(job_id))["crashes"] == 0

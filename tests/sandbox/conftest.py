@@ -14,7 +14,7 @@ import httpx
 import pytest
 import stripe
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from sandbox.state import State
 from sandbox.vendor import Answer, Request, Vendor
 from tests.harness import SENDGRID_KEY, STRIPE_KEY

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from tests.sandbox.conftest import payment
 
 
@@ -33,6 +33,45 @@ def test_effects_by_vendor_kind_and_place(sandbox: Sandbox, http: httpx.Client) 
     (charge,) = sandbox.effects(after=1)
     assert (charge["seq"], charge["key"], charge["amount"]) == (2, "k-1", 1250)
     assert sandbox.effects(kind="customer")[0]["metadata"] == {"job": "j-1"}
+
+
+def test_an_effect_names_its_job_where_the_vendor_has_a_place_for_it(
+    sandbox: Sandbox, http: httpx.Client, mail: httpx.Client
+) -> None:
+    made = http.post("/v1/payment_intents", data=payment(**{"metadata[job]": "j-1"})).json()
+    refund = {"payment_intent": made["id"], "amount": 10, "metadata[job]": "j-2"}
+    http.post("/v1/refunds", data=refund)
+    sandbox.dashboard("stripe", "refund", payment_intent=made["id"])
+    letter = {
+        "from": {"email": "a@example.com"},
+        "personalizations": [{"to": [{"email": "b@example.com"}], "custom_args": {"job": "j-3"}}],
+        "subject": "s",
+        "content": [{"type": "text/plain", "value": "t"}],
+    }
+    mail.post("/v3/mail/send", json=letter)
+
+    assert [(effect["kind"], effect["job"]) for effect in sandbox.effects()] == [
+        ("charge", "j-1"),
+        ("refund", "j-2"),
+        ("refund", None),
+        ("mail", "j-3"),
+    ]
+
+
+def test_a_client_may_begin_anew_while_the_vendors_go_on(
+    sandbox: Sandbox, http: httpx.Client
+) -> None:
+    made = http.post("/v1/payment_intents", data=payment()).json()
+    sandbox.script([{"do": "throttle"}])
+    sandbox.limit("stripe", 1)
+
+    sandbox.begin()
+    answers = [http.get(f"/v1/payment_intents/{made['id']}").status_code for _ in range(2)]
+    http.post("/v1/payment_intents", data=payment())
+
+    assert answers == [200, 200]
+    assert [effect["seq"] for effect in sandbox.effects()] == [2]
+    assert len(sandbox.effects(after=0)) == 2
 
 
 def test_requests_are_seen_with_key_status_and_digest(sandbox: Sandbox, http: httpx.Client) -> None:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from tests.harness import STRIPE_KEY, until
 from tests.sandbox.conftest import FORM, payment
 
 INTENTS = "/v1/payment_intents"
 
 
-def pay(http: httpx.Client, **options: Any) -> httpx.Response:
+def pay(http: httpx.Client, *, card: str = "pm_card_visa", **options: Any) -> httpx.Response:
     headers = {"Content-Type": FORM, "Idempotency-Key": "k-1"}
-    return http.post(INTENTS, content=urlencode(payment()), headers=headers, **options)
+    body = urlencode(payment(payment_method=card))
+    return http.post(INTENTS, content=body, headers=headers, **options)
 
 
 def charges(sandbox: Sandbox) -> int:
@@ -29,6 +32,18 @@ def charges(sandbox: Sandbox) -> int:
 
 def install(sandbox: Sandbox, do: str, **options: Any) -> None:
     sandbox.script([{"do": do, "vendor": "stripe", "when": {"first": 1}, **options}])
+
+
+def idle(pid: int) -> bool:
+    """Whether a process did not use the CPU for a fifth of a second."""
+
+    def ticks() -> int:
+        user, system = Path(f"/proc/{pid}/stat").read_text().split()[13:15]
+        return int(user) + int(system)
+
+    before = ticks()
+    time.sleep(0.2)
+    return ticks() == before
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -94,6 +109,23 @@ def test_status_with_the_vendors_own_words(sandbox: Sandbox, http: httpx.Client)
     assert charges(sandbox) == 0
 
 
+def test_an_outage_with_a_date_to_come_again(sandbox: Sandbox, http: httpx.Client) -> None:
+    install(sandbox, "status", status=503, retry_after=5, as_date=True)
+
+    date = parsedate_to_datetime(pay(http).headers["Retry-After"])
+
+    assert 3 < date.timestamp() - time.time() <= 5
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_may_not(sandbox: Sandbox, http: httpx.Client, status: int) -> None:
+    rule = {"do": "status", "status": status, "path": "/v1/payment_intents", "method": "POST"}
+    sandbox.script([rule])
+
+    assert pay(http).status_code == status
+    assert http.get("/v1/balance").status_code == 200
+
+
 @pytest.mark.parametrize(("body", "text"), [("<html>", "<html>"), ({"a": [1]}, '{"a":[1]}')])
 def test_status_with_a_body_of_ones_own(
     sandbox: Sandbox, http: httpx.Client, body: Any, text: str
@@ -126,6 +158,21 @@ def test_an_error_after_the_effect(sandbox: Sandbox, http: httpx.Client) -> None
     assert charges(sandbox) == 1
 
 
+def test_an_error_before_the_effect_is_kept_under_the_key(
+    sandbox: Sandbox, http: httpx.Client
+) -> None:
+    install(sandbox, "error_before", status=502)
+
+    first, second = pay(http), pay(http)
+    sandbox.dashboard("stripe", "forget_keys", key="k-1")
+    third = pay(http)
+
+    assert [answer.status_code for answer in (first, second, third)] == [502, 502, 200]
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert second.content == first.content
+    assert charges(sandbox) == 1
+
+
 def test_garbled(sandbox: Sandbox, http: httpx.Client) -> None:
     install(sandbox, "garble")
 
@@ -145,6 +192,58 @@ def test_a_slow_body_comes_byte_by_byte(sandbox: Sandbox, http: httpx.Client) ->
 
     assert b"".join(chunks).startswith(b'{"object":"balance"')
     assert len(chunks) > 10
+
+
+@pytest.mark.parametrize("kind", ["nul_escapes", "surrogates"])
+def test_texts_that_no_database_takes(sandbox: Sandbox, http: httpx.Client, kind: str) -> None:
+    install(sandbox, "garble", **{"as": kind})
+
+    told = json.loads(pay(http, card="pm_card_chargeDeclined").content)
+
+    assert told["error"]["code"] == "card_declined"
+    for text in (told["note"], told["error"]["message"]):
+        assert "\0" in text or "\ud800" in text
+
+
+@pytest.mark.parametrize(("kind", "bytes"), [("nul_bytes", b"\0\0"), ("invalid_utf8", b"\xff\xfe")])
+def test_bytes_that_no_json_may_hold(
+    sandbox: Sandbox, http: httpx.Client, kind: str, bytes: bytes
+) -> None:
+    install(sandbox, "garble", **{"as": kind})
+
+    answer = pay(http)
+
+    assert bytes in answer.content
+    with pytest.raises(ValueError, match=r"codec|control character|Invalid|Expecting"):
+        json.loads(answer.content)
+    assert charges(sandbox) == 1
+
+
+def test_an_endless_body_ends_with_its_client(sandbox: Sandbox, http: httpx.Client) -> None:
+    install(sandbox, "endless_body", bytes=1000)
+
+    with http.stream("POST", INTENTS, data=payment()) as answer:
+        assert "Content-Length" not in answer.headers
+        pieces = answer.iter_raw()
+        read = b"".join(next(pieces) for _ in range(50))
+
+    assert json.loads(read)["status"] == "succeeded"
+    assert len(read) > 10_000
+    assert charges(sandbox) == 1
+    pid = int(sandbox.health()["pid"])
+    until(lambda: idle(pid), 5, what="nothing is sent to a client that has left")
+    assert pay(http).status_code == 200
+
+
+def test_a_huge_body_comes_as_promised(sandbox: Sandbox, http: httpx.Client) -> None:
+    install(sandbox, "huge_body", bytes=3_000_000)
+    whole = pay(http)
+    install(sandbox, "huge_body")
+    with http.stream("GET", "/v1/balance") as promised:
+        assert promised.headers["Content-Length"] == str(10 * 1024**3)
+
+    assert len(whole.content) == 3_000_000
+    assert whole.json()["status"] == "succeeded"
 
 
 def test_a_truncated_body(sandbox: Sandbox, http: httpx.Client) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sendgrid.helpers import mail as sdk
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from sandbox.state import State
 from tests.sandbox.conftest import Direct
 

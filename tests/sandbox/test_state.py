@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from sandbox.client import ROOT, Sandbox, running
+from ferryman.testing import Sandbox, running
 from sandbox.state import State, fakes
-from tests.harness import STRIPE_KEY, until
+from tests.harness import ROOT, STRIPE_KEY, until
 from tests.sandbox.conftest import FORM, Direct, payment
 
 INTENTS = "/v1/payment_intents"
@@ -123,6 +123,47 @@ def test_a_taken_port_says_what_to_do(sandbox: Sandbox) -> None:
     assert "--port 0 takes a free one" in ended.stderr
 
 
+def began(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """A sandbox with a fault script of its own, which ends as soon as it has begun."""
+    (folder / "faults.json").write_text(script)
+    words = ("--port", "0", "--faults", str(folder / "faults.json"), "--until-eof")
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox", *words],
+        check=False,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ('[{"do": "explode"}]', "rule 1: do: one of"),
+        ('{"rules": 5}', "a list of rules is expected"),
+        ("[{", "unexpected end of data"),
+    ],
+)
+def test_a_script_at_the_start_is_checked(tmp_path: Path, script: str, complaint: str) -> None:
+    ended = began(tmp_path, script)
+
+    assert ended.returncode == 1
+    assert "faults.json: " in ended.stderr
+    assert complaint in ended.stderr
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_script_at_the_start_is_in_force(tmp_path: Path, whole: bool) -> None:
+    rules = [{"do": "status", "status": 503}]
+    file = tmp_path / "faults.json"
+    file.write_text(json.dumps({"rules": rules} if whole else rules))
+    with running(faults=file) as sandbox:
+        assert pay(sandbox, "k-1").status_code == 503
+        assert sandbox.faults() == [rules[0] | {"matched": 1, "fired": 1}]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_in_order_even_while_it_is_silent(number: int) -> None:
     process = subprocess.Popen(
@@ -146,7 +187,7 @@ def test_it_stops_in_order_even_while_it_is_silent(number: int) -> None:
 
 def test_it_ends_with_its_parent() -> None:
     code = (
-        "import os, signal; from sandbox.client import running\n"
+        "import os, signal; from ferryman.testing import running\n"
         "with running() as sandbox:\n"
         "    print(sandbox.url, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )

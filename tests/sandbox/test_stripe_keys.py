@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from sandbox.state import State
 from sandbox.vendor import Answer, Request
 from tests.harness import until
@@ -91,6 +91,21 @@ def test_a_key_is_forgotten_after_its_time(direct: Direct, state: State) -> None
 
     assert not replayed(post(direct, payment()))
     assert state.effects.totals() == {"stripe": {"charge": 2}}
+
+
+@pytest.mark.parametrize(("forgotten", "charges"), [("k-1", 3), (None, 4), ("k-9", 2)])
+def test_a_day_passes_for_one_key_or_for_all(
+    direct: Direct, state: State, forgotten: str | None, charges: int
+) -> None:
+    for key in ("k-1", "k-2"):
+        post(direct, payment(), key)
+
+    named = {} if forgotten is None else {"key": forgotten}
+    direct.vendor.dashboard("forget_keys", named)
+    for key in ("k-1", "k-2"):
+        post(direct, payment(), key)
+
+    assert state.effects.totals() == {"stripe": {"charge": charges}}
 
 
 def test_a_key_of_256_characters_is_refused(direct: Direct) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import stripe
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 
 PAYMENT: dict[str, Any] = {
     "amount": 1250,

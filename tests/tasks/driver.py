@@ -18,7 +18,7 @@ from models.jobs import ENQUEUE
 from models.ledger import Ledger
 from tasks._base import jobs
 from tests.adapters.doubles import Answer, Vendor
-from worker.breaker import Breakers
+from worker.breakers import Breakers
 from worker.execution import Execution
 from worker.heartbeat import Lease
 from worker.runtime import Runtime
@@ -53,7 +53,11 @@ class Driver:
 
     async def claim(self, job_id: UUID) -> Execution:
         """Begin an attempt, however long the job would have to wait for one."""
-        await self.rows("UPDATE ferryman.jobs SET run_at = now() WHERE id = :id", id=job_id)
+        await self.rows(
+            "UPDATE ferryman.jobs SET run_at = now(), look_at = least(look_at, now())"
+            " WHERE id = :id",
+            id=job_id,
+        )
         (job,) = await self.rows("SELECT kind, vendor FROM ferryman.jobs WHERE id = :id", id=job_id)
         begun = await Execution.begin(self.runtime, self._kinds[job["kind"]], job_id, job["vendor"])
         assert begun is not None, "the job was not to be had"

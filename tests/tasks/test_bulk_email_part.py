@@ -100,7 +100,7 @@ async def test_a_part_whose_worker_died_after_sending_is_unknown(driver: Driver)
     await driver.rows("UPDATE ferryman.workers SET lease_until = '-infinity'")
 
     async with driver.ledger.transaction() as connection:
-        rescued = await workers.rescue(connection, max_crashes=3, overdue_seconds=30)
+        rescued = await workers.rescue(connection, max_crashes=3, overdue_seconds=30, looks={})
         (fate,) = [job for job in rescued if job["id"] == child["id"]]
         assert fate["status"] == "unknown"
         await mail.write_emails(

@@ -14,7 +14,7 @@ import pytest
 import redis
 from celery import Celery
 
-from sandbox.client import Sandbox
+from ferryman.testing import Sandbox
 from tests.harness import Harness, free_port, until
 from worker.supervisor import binaries
 

@@ -13,7 +13,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from adapters._base import Request, Response, Throttled, Unknown
-from models.walk import Claim, Close, Leaving, NoEffect, Park
+from models.walk import Claim, Close, Leaving, Left, NoEffect, Park
 from tests.adapters.doubles import Answer
 from tests.harness import SENDGRID_KEY, STRIPE_KEY
 from tests.tasks.driver import Driver, driving
@@ -272,20 +272,20 @@ async def test_a_stale_attempt_loses_within_one_group(walk: Walk) -> None:
     await walk.lose()
     current = await walk.claim()
 
-    assert await asyncio.gather(walk.leave(stale), walk.leave(current)) == [False, True]
-    assert await asyncio.gather(walk.close(current, "succeeded"), walk.close(stale, "failed")) == [
-        True,
-        False,
-    ]
+    left = await asyncio.gather(walk.leave(stale), walk.leave(current))
+    closed = await asyncio.gather(walk.close(current, "succeeded"), walk.close(stale, "failed"))
+
+    assert left == [Left.LEASE_LOST, Left.YES]
+    assert closed == ["succeeded", None]
     assert await walk.status() == "succeeded"
 
 
 async def test_a_close_repeated_after_a_lost_commit_is_no_lost_lease(walk: Walk) -> None:
     fence = await walk.claim()
 
-    assert await walk.close(fence, "succeeded") is True
-    assert await walk.close(fence, "succeeded") is True
-    assert await walk.close(fence, "failed") is False
+    assert await walk.close(fence, "succeeded") == "succeeded"
+    assert await walk.close(fence, "succeeded") == "succeeded"
+    assert await walk.close(fence, "failed") is None
     assert await walk.status() == "succeeded"
 
 

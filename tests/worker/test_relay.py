@@ -25,6 +25,7 @@ class Rig:
 
     def __init__(self, database: str, broker: str) -> None:
         self.relay = Relay(database, broker)
+        self.relay._paces.clear()  # no rates, unless a test sets one
         self.connection = ledger.connect(database)
         self.broker = redis.Redis.from_url(broker)
         for vendor in policies():
@@ -48,7 +49,9 @@ class Rig:
 
     def published_ago(self, seconds: int) -> None:
         self.sql(
-            "UPDATE ferryman.jobs SET published_at = now() - make_interval(secs => %s)", seconds
+            "UPDATE ferryman.jobs SET published_at = now() - make_interval(secs => %s)"
+            " WHERE published_at IS NOT NULL",
+            seconds,
         )
 
 
@@ -173,3 +176,32 @@ def test_what_strangers_send_is_refused_and_stops_nothing(rig: Rig) -> None:
     assert rig.broker.llen("ferryman") == 0
     count = rig.connection.execute("SELECT count(*) AS n FROM ferryman.jobs").fetchone()
     assert count == {"n": 1}
+
+
+def test_a_vendor_with_a_rate_gets_what_it_can_take_soon(rig: Rig) -> None:
+    rig.relay._paces["stripe"] = 5
+    rig.enqueue(12)
+
+    assert rig.tick() == 5
+    rig.broker.delete(QUEUE)
+    assert rig.tick() == 0, "a worker holds them"
+    rig.sql("UPDATE ferryman.jobs SET status = 'running' WHERE published_at IS NOT NULL")
+    assert rig.tick() == 5
+
+
+def test_what_a_wiped_broker_lost_of_a_rated_vendor_is_published_again(rig: Rig) -> None:
+    rig.relay._paces["stripe"] = 5
+    rig.enqueue(12)
+    rig.tick()
+    rig.broker.flushdb()
+    rig.published_ago(6)
+
+    assert rig.tick() == 5
+
+
+def test_a_vendor_that_has_just_come_back_is_not_given_all_at_once(rig: Rig) -> None:
+    rig.enqueue(100)
+    rig.sql("UPDATE ferryman.vendor_states SET draining = true WHERE vendor = 'stripe'")
+
+    assert rig.tick() == 64
+    assert rig.tick() == 0

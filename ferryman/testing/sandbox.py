@@ -1,8 +1,9 @@
-"""How do tests and the demo look into the sandbox? A small client, and a sandbox of one's own."""
+"""How do tests look into the sandbox? A small client, and a sandbox of one's own."""
+
+from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).resolve().parent.parent
+from ferryman._root import command, environment
+
 START_SECONDS = 15
 
 
@@ -19,6 +21,7 @@ class Sandbox:
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self.url = url.rstrip("/")
+        self._since = 0
         # A proxy of the environment has no part in traffic on loopback.
         self._http = httpx.Client(timeout=timeout, trust_env=False)
 
@@ -35,10 +38,13 @@ class Sandbox:
         return dict(self._call("GET", "/environment"))
 
     def effects(
-        self, vendor: str | None = None, kind: str | None = None, after: int = 0
+        self, vendor: str | None = None, kind: str | None = None, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """What took effect, oldest first; those with a `seq` above `after`."""
-        query = {"vendor": vendor, "kind": kind, "after": after}
+        """What took effect, oldest first; those with a `seq` above `after`, or since `begin`.
+
+        Each has `seq`, `vendor`, `kind`, `reference` (the id the caller was told), `job` (which
+        ferryman names as the cause), `at`, and the facts of its kind."""
+        query = {"vendor": vendor, "kind": kind, "after": self._since if after is None else after}
         return list(self._call("GET", "/effects", query)["effects"])
 
     def totals(self) -> dict[str, dict[str, int]]:
@@ -74,7 +80,16 @@ class Sandbox:
 
     def reset(self) -> None:
         """Forgets rows, effects, requests, faults and limits."""
+        self._since = 0
         self._call("DELETE", "")
+
+    def begin(self) -> None:
+        """Takes faults and limits away, and shows this client later effects only. The vendors'
+        rows stay, for an application that remembers them."""
+        self.script([])
+        for vendor in self.health()["vendors"]:
+            self.limit(vendor, None)
+        self._since = sum(sum(kinds.values()) for kinds in self.totals().values())
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
         """Raises TimeoutError if it does not answer in time."""
@@ -101,15 +116,18 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def running(*, port: int = 0, seed: int = 1, state: Path | None = None) -> Iterator[Sandbox]:
-    """A sandbox in its own process, ready, on a free port unless told otherwise. It ends with
-    this block, or with this process however that dies."""
-    command = [sys.executable, "-m", "sandbox", "--port", str(port), "--seed", str(seed)]
-    if state is not None:
-        command += ["--state", str(state)]
+def running(
+    *, port: int = 0, seed: int = 1, state: Path | None = None, faults: Path | None = None
+) -> Iterator[Sandbox]:
+    """A sandbox in its own process, ready, on a free port unless told otherwise; `state` keeps
+    its rows, `faults` is the script to begin with. It ends with this block, or with this process
+    however that dies. Raises NotInstalled."""
+    words = ["--port", str(port), "--seed", str(seed), "--until-eof"]
+    for name, file in (("--state", state), ("--faults", faults)):
+        words += [] if file is None else [name, str(file.absolute())]
     process = subprocess.Popen(  # noqa: S603 - our own command
-        [*command, "--until-eof"],
-        cwd=ROOT,
+        command("-m", "sandbox", *words),
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -121,7 +139,7 @@ def running(*, port: int = 0, seed: int = 1, state: Path | None = None) -> Itera
         process.communicate()
 
 
-def _connected(process: "subprocess.Popen[str]") -> Iterator[Sandbox]:
+def _connected(process: subprocess.Popen[str]) -> Iterator[Sandbox]:
     assert process.stdout is not None
     said = process.stdout.readline()
     if not said.startswith("sandbox: "):

@@ -1,4 +1,4 @@
-"""How does the demo start `ferryman up --sandbox`, and stop it whatever happens?"""
+"""How is `ferryman up --sandbox` started for tests and the demo, and stopped whatever happens?"""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ferryman._root import command, environment
 from ferryman.errors import FerrymanError
 from ferryman.settings import STATE_FILE
 
-COMMAND = Path(sys.executable).with_name("ferryman")
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 LAST_LINES = 25
@@ -46,20 +45,24 @@ class NotUp(FerrymanError):
 
 
 @contextmanager
-def up(home: Path, say: Say) -> Iterator[State]:
-    """Everything running; what `up.json` holds. Raises NotUp, also if it does not stop in order."""
+def up(
+    home: Path, say: Say = lambda words: None, env: Mapping[str, str] | None = None
+) -> Iterator[State]:
+    """Everything running, its data in `home`; what `up.json` holds. `env`: the whole environment,
+    by default this process's. Raises NotInstalled, and NotUp also if it does not stop in order."""
     log = home / "up.log"
     with log.open("wb") as output:
         child = subprocess.Popen(  # noqa: S603 - our own command
-            [COMMAND, "up", "--sandbox"],
+            command("-m", "worker.supervisor", "--sandbox"),
             # No `.env` is found here.
             cwd=home,
+            env={**(environment() if env is None else env), "FERRYMAN_HOME": str(home)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C reaches the demo alone, which then stops its child.
+            # Ctrl-C reaches the caller alone, which then stops its child.
             start_new_session=True,
-            preexec_fn=_end_with(ctypes.CDLL(None), os.getpid()),  # noqa: PLW1509 - no threads yet
+            preexec_fn=_end_with(ctypes.CDLL(None), os.getpid()),  # noqa: PLW1509 - takes no lock
         )
     try:
         yield _ready(child, home, log, say)
@@ -70,7 +73,7 @@ def up(home: Path, say: Say) -> Iterator[State]:
 
 
 def _end_with(libc: ctypes.CDLL, parent: int) -> Callable[[], None]:
-    """What the child does before it runs: ask to be stopped when the demo dies."""
+    """What the child does before it runs: ask to be stopped when its parent dies."""
 
     def ask() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM.value, 0, 0, 0)

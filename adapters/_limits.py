@@ -1,0 +1,96 @@
+"""What do a vendor's headers say of its limits, and who gives leave to send the next request?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+from adapters._base import Response
+
+# A larger number in a reset header is a time, not a duration (2001 after Christ, or 31 years).
+EARLIEST_EPOCH = 1e9
+# What is left of the window, its size, its end. A vendor with other names adds a line.
+QUOTA_HEADERS = (("x-ratelimit-remaining", "x-ratelimit-limit", "x-ratelimit-reset"),)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A vendor's count of our requests. `reset_seconds`: until its window ends."""
+
+    remaining: int
+    limit: int | None
+    reset_seconds: float | None
+
+
+class Pace(Protocol):
+    """One attempt's leave to send, where a vendor has a rate."""
+
+    async def take(self) -> None:
+        """Wait for leave for one request, up to a second. Raises Throttled, `local`."""
+        ...
+
+    async def renew(self) -> None:
+        """The request leaves now: a leave that has aged is changed for a new one, without a wait.
+        Raises Throttled, `local`."""
+        ...
+
+    def saw(self, quota: Quota) -> None:
+        """What an answer said is left."""
+        ...
+
+
+class Unpaced:
+    """The pace of a vendor without a rate."""
+
+    async def take(self) -> None: ...
+
+    async def renew(self) -> None: ...
+
+    def saw(self, quota: Quota) -> None: ...
+
+
+def retry_after(answer: Response) -> float | None:
+    """Seconds to wait by the Retry-After header, given in seconds or as an HTTP date."""
+    given = answer.headers.get("retry-after", "").strip()
+    if not given:
+        return None
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def rate_limit_reset(answer: Response) -> float | None:
+    """Seconds until the limit is reset by the X-RateLimit-Reset header."""
+    return _until(answer.headers.get("x-ratelimit-reset", ""))
+
+
+def quota(answer: Response) -> Quota | None:
+    """What the answer says is left, or None where it says nothing."""
+    for remaining, limit, reset in QUOTA_HEADERS:
+        if (left := _count(answer.headers.get(remaining))) is not None:
+            size = _count(answer.headers.get(limit))
+            return Quota(left, size, _until(answer.headers.get(reset, "")))
+    return None
+
+
+def _count(given: str | None) -> int | None:
+    return int(given) if given is not None and given.isascii() and given.isdigit() else None
+
+
+def _until(given: str) -> float | None:
+    """Seconds, from an epoch or, at some vendors, a number of seconds. A moment that is past tells
+    nothing: clocks differ."""
+    try:
+        number = float(given)
+    except ValueError:
+        return None
+    seconds = number - time.time() if number > EARLIEST_EPOCH else number
+    return seconds if seconds > 0 else None
