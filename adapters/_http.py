@@ -10,12 +10,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import lru_cache
+from typing import Protocol, cast
 from uuid import UUID
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 from uuid_utils.compat import uuid7
 
 from adapters import _redact
@@ -32,11 +32,10 @@ from adapters._base import (
     VendorError,
 )
 from adapters._limits import Pace, Unpaced, quota, rate_limit_reset, retry_after
+from adapters._transport import TooLong, Transport, Whole
 from ferryman.policies import Policy
 
-# Far above any concurrency of ours: the slots of the pool are the limit, not the connector.
-MOST_CONNECTIONS = 1000
-KEEPALIVE_SECONDS = 30
+MOST_CALLS = 1000
 REPEATABLE = (Repeat.KEY, Repeat.NATURAL)
 
 
@@ -61,48 +60,34 @@ class Journal(Protocol):
 
 
 class Client:
-    """A vendor's connections, for as long as the process lives."""
+    """A vendor's connections, for as long as the process lives; `calls` at once at the most."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        # Its transport without `httpx.AsyncClient` around it: redirects, cookies and
-        # authentication are not wanted here, and took a third of a call's CPU.
-        self._transport = AiohttpTransport(client=_session)
-        seconds = policy.timeout_seconds
-        self._timeout = {"connect": policy.connect_seconds, "read": seconds, "write": seconds}
+    def __init__(self, policy: Policy, *, calls: int = MOST_CALLS) -> None:
+        self._seconds = policy.timeout_seconds
+        self._transport = Transport(
+            connect_seconds=policy.connect_seconds, most_bytes=policy.response_max_bytes
+        )
+        self.slots = asyncio.Semaphore(calls)
 
     async def send(self, request: Request, credentials: Mapping[str, str]) -> Response:
         """One exchange. Raises NotSent or Unknown, by what is known of the request's leaving."""
+        # Without `httpx.AsyncClient` around the transport: redirects, cookies and authentication
+        # are not wanted here, and took a third of a call's CPU.
         built = httpx.Request(
             request.method,
-            request.url,
+            _url(request.url),
             headers={**request.headers, **credentials},
             content=request.body,
-            extensions={"timeout": self._timeout},
         )
         try:
-            async with asyncio.timeout(self._policy.timeout_seconds):
+            async with asyncio.timeout(self._seconds):
                 answer = await self._transport.handle_async_request(built)
-                try:
-                    body = await self._read(answer)
-                finally:
-                    await answer.aclose()
-        except httpx.HTTPError as error:
+        except TooLong as error:
+            raise Unknown("the vendor's answer is longer than ferryman reads") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _lost(error) from error
-        except TimeoutError as error:
-            raise Unknown("the vendor did not answer in time", code="timeout") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unknown("the vendor's answer is no HTTP", code="connection_lost") from error
+        body = cast(Whole, answer.stream).body
         return Response(answer.status_code, dict(answer.headers), body)
-
-    async def _read(self, answer: httpx.Response) -> bytes:
-        chunks, size = [], 0
-        async for chunk in answer.aiter_bytes():
-            size += len(chunk)
-            if size > self._policy.response_max_bytes:
-                raise Unknown("the vendor's answer is longer than ferryman reads")
-            chunks.append(chunk)
-        return b"".join(chunks)
 
     async def close(self) -> None:
         await self._transport.aclose()
@@ -136,14 +121,20 @@ class HttpCall:
         credentials: Mapping[str, str],
     ) -> Response:
         await self._pace.take()
-        request = await self._journal.leaving(step, key, repeat, request)
-        try:
-            await self._pace.renew()
-            answer = await self._exchange(request, credentials)
-        except (NotSent, Throttled):
-            await self._journal.no_effect(step)
-            raise
-        if (passing := _passing_error(answer, self._policy)) is not None:
+        # The mark stands within the slot: nothing that is marked waits for others.
+        async with self._client.slots:
+            request = await self._journal.leaving(step, key, repeat, request)
+            try:
+                await self._pace.renew()
+            except BaseException:
+                await asyncio.shield(self._journal.no_effect(step))
+                raise
+            try:
+                answer = await self._exchange(request, credentials)
+            except NotSent:
+                await self._journal.no_effect(step)
+                raise
+        if (passing := self._passing(answer)) is not None:
             await self._journal.no_effect(step)
             raise passing
         if answer.status >= 500 or answer.status == 408:
@@ -153,10 +144,11 @@ class HttpCall:
     async def read(self, request: Request, *, credentials: Mapping[str, str]) -> Response:
         await self._pace.take()
         try:
-            answer = await self._exchange(request, credentials)
+            async with self._client.slots:
+                answer = await self._exchange(request, credentials)
         except Unknown as error:
             raise Unavailable(error.message) from error
-        if (passing := _passing_error(answer, self._policy)) is not None:
+        if (passing := self._passing(answer)) is not None:
             raise passing
         if answer.status >= 500 or answer.status == 408:
             raise Unavailable(_says(answer), status=answer.status, retry_after=retry_after(answer))
@@ -183,6 +175,11 @@ class HttpCall:
 
     def saw(self, interaction: Row) -> None:
         self._journal.saw(interaction)
+
+    def _passing(self, answer: Response) -> VendorError | None:
+        if (passing := _passing_error(answer, self._policy)) is not None:
+            self._pace.refused()
+        return passing
 
     async def _exchange(self, request: Request, credentials: Mapping[str, str]) -> Response:
         started, at = time.monotonic(), datetime.now(UTC)
@@ -224,26 +221,17 @@ class HttpCall:
         }
 
 
-def _session() -> aiohttp.ClientSession:
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=MOST_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-    )
-    # aiohttp sends a PUT again, unasked, when a kept connection was cut: executed twice.
-    session._retry_connection = False
-    return session
+@lru_cache(maxsize=256)
+def _url(address: str) -> httpx.URL:
+    """Parsed once: a vendor's addresses are few, and to parse one is half of building a request."""
+    return httpx.URL(address)
 
 
-def _lost(error: httpx.HTTPError) -> VendorError:
-    """The class of httpx's exception proves nothing (a cut after the effect is a ConnectTimeout
-    there); only aiohttp's own cause tells that no connection was made."""
-    cause = error.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+def _lost(error: Exception) -> VendorError:
+    """Only aiohttp's own connector tells that no connection was made."""
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return NotSent("no connection to the vendor")
-    if isinstance(cause, TimeoutError):
+    if isinstance(error, TimeoutError):
         return Unknown("the vendor did not answer in time", code="timeout")
     return Unknown("the connection was cut before the answer was complete", code="connection_lost")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -41,6 +40,10 @@ class Pace(Protocol):
         """What an answer said is left."""
         ...
 
+    def refused(self) -> None:
+        """The vendor takes no more for now, whoever asks: those that wait for a slot wait on."""
+        ...
+
 
 class Unpaced:
     """The pace of a vendor without a rate."""
@@ -50,6 +53,8 @@ class Unpaced:
     async def renew(self) -> None: ...
 
     def saw(self, quota: Quota) -> None: ...
+
+    def refused(self) -> None: ...
 
 
 def retry_after(answer: Response) -> float | None:
@@ -62,14 +67,14 @@ def retry_after(answer: Response) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (_moment(given) - _now(answer)).total_seconds())
     except (TypeError, ValueError):
         return None
 
 
 def rate_limit_reset(answer: Response) -> float | None:
     """Seconds until the limit is reset by the X-RateLimit-Reset header."""
-    return _until(answer.headers.get("x-ratelimit-reset", ""))
+    return _until(answer.headers.get("x-ratelimit-reset", ""), answer)
 
 
 def quota(answer: Response) -> Quota | None:
@@ -77,7 +82,7 @@ def quota(answer: Response) -> Quota | None:
     for remaining, limit, reset in QUOTA_HEADERS:
         if (left := _count(answer.headers.get(remaining))) is not None:
             size = _count(answer.headers.get(limit))
-            return Quota(left, size, _until(answer.headers.get(reset, "")))
+            return Quota(left, size, _until(answer.headers.get(reset, ""), answer))
     return None
 
 
@@ -85,12 +90,26 @@ def _count(given: str | None) -> int | None:
     return int(given) if given is not None and given.isascii() and given.isdigit() else None
 
 
-def _until(given: str) -> float | None:
+def _now(answer: Response) -> datetime:
+    """The vendor's own clock, where it tells it: it is the one that its dates are of, and ours may
+    be wrong."""
+    try:
+        return _moment(answer.headers.get("date", ""))
+    except (TypeError, ValueError):
+        return datetime.now(UTC)
+
+
+def _moment(given: str) -> datetime:
+    found = parsedate_to_datetime(given)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _until(given: str, answer: Response) -> float | None:
     """Seconds, from an epoch or, at some vendors, a number of seconds. A moment that is past tells
-    nothing: clocks differ."""
+    nothing."""
     try:
         number = float(given)
     except ValueError:
         return None
-    seconds = number - time.time() if number > EARLIEST_EPOCH else number
+    seconds = number - _now(answer).timestamp() if number > EARLIEST_EPOCH else number
     return seconds if seconds > 0 else None

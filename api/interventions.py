@@ -122,7 +122,7 @@ async def _done(
         return await change(connection), await jobs.job(connection, id)
 
     try:
-        told, job = await ledger.run(work)
+        told, job = await ledger.run(work, twice=False)
     except _settle.NoSuchJob:
         raise no_job() from None
     except _settle.NotAllowed as error:

@@ -35,12 +35,15 @@ class Ledger:
         self._asked: set[UUID] = set()
         self._look: asyncio.Task[dict[UUID, str]] | None = None
 
-    async def run(self, work: Work[Answer], *, seconds: float | None = None) -> Answer:
-        """Do `work` in one transaction; it must be safe to repeat after a lost connection.
+    async def run(
+        self, work: Work[Answer], *, seconds: float | None = None, twice: bool = True
+    ) -> Answer:
+        """Do `work` in one transaction, once more after a lost connection unless that is not safe.
 
         Raises Problem: 503 when the ledger does not answer in time.
         """
-        return await _bounded(self._twice(work), seconds or self.patience_seconds)
+        trial = self._twice(work) if twice else self._once(work)
+        return await _bounded(trial, seconds or self.patience_seconds)
 
     async def status(self, id: UUID) -> str | None:
         """The job's status, or None where there is no such job. Raises Problem as `run` does.

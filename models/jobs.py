@@ -41,6 +41,17 @@ SELECT ferryman.enqueue(:kind, CAST(:args AS jsonb), :key, :run_at, :vendor, :pr
 """)
 
 
+HELD = text("""
+SELECT FROM ferryman.jobs WHERE id = :id AND fence = :fence AND status = 'running' FOR SHARE
+""")
+
+
+async def is_held(connection: AsyncConnection, id: UUID, fence: int) -> bool:
+    """Whether this attempt still holds the job; if so, until the transaction ends."""
+    found = await connection.execute(HELD, {"id": id, "fence": fence})
+    return found.one_or_none() is not None
+
+
 async def status(connection: AsyncConnection, id: UUID) -> str | None:
     """The job's status, or None where there is no such job."""
     found: str | None = await connection.scalar(select(Job.status).where(Job.id == id))

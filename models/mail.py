@@ -88,7 +88,8 @@ SELECT id, recipient, data FROM ferryman.emails
 LETTER = text("SELECT letter FROM ferryman.batches WHERE id = :batch")
 
 # A batch is done when none of its mails waits or is being sent. That of a bulk job which failed
-# before its plan was made never had any. What has ended moves only when a person sends it again.
+# before its plan was made never had any. What has ended moves only when a person sends it again, or
+# when it turns out to have been sent.
 _OPEN = "('waiting', 'sending', 'unknown')"
 _ENDED = "('failed', 'unknown', 'cancelled')"
 _MOVED = ("waiting", "sending", "sent", "failed", "unknown", "cancelled")
@@ -108,6 +109,7 @@ WITH r AS (
     FROM ferryman.emails e JOIN r USING (job_id) JOIN ferryman.jobs j ON j.id = e.job_id
    WHERE (r.status <> 'waiting' AND e.status IN {_OPEN})
       OR (r.status = 'waiting' AND e.status IN {_ENDED})
+      OR (r.status = 'sent' AND e.status IN {_ENDED})
    ORDER BY e.id FOR UPDATE OF e
 ), moved AS (
   UPDATE ferryman.emails e

@@ -28,11 +28,20 @@ SELECT id, vendor_reference, false AS ours FROM ferryman.customers
  WHERE vendor = :vendor AND account = 'default' AND app_user = :app_user
 """)
 
+# The first one stays: payments are looked for under it.
 CUSTOMER_CREATED = text("""
-UPDATE ferryman.customers SET vendor_reference = :reference, creating_until = NULL WHERE id = :id
+UPDATE ferryman.customers
+   SET vendor_reference = coalesce(vendor_reference, :reference), creating_until = NULL
+ WHERE vendor = :vendor AND account = 'default' AND app_user = :app_user
+RETURNING vendor_reference
 """)
 
-CUSTOMER_LET_GO = text("UPDATE ferryman.customers SET creating_until = NULL WHERE id = :id")
+# Its id is the vendor key of its creation, and a new one escapes an answer that the vendor keeps
+# under the old: a second customer without payments costs nothing.
+CUSTOMER_LET_GO = text("""
+UPDATE ferryman.customers SET creating_until = NULL, id = coalesce(CAST(:renewed AS uuid), id)
+ WHERE id = :id AND vendor_reference IS NULL
+""")
 
 WRITE_CHARGES = text("""
 INSERT INTO ferryman.charges
@@ -78,7 +87,8 @@ VALUES (:id, :charge, :vendor, 'reserved', :amount, :currency, :reason)
     ON CONFLICT (id) DO UPDATE SET status = 'reserved', amount = excluded.amount
 """)
 
-# What a refund had reserved is given back when it fails and becomes `refunded` when it succeeds.
+# What a refund had reserved is given back when it fails and becomes `refunded` when it succeeds. A
+# success that comes late is a fact, and counts although its reservation was given back already.
 WRITE_REFUNDS = text("""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
@@ -87,21 +97,26 @@ WITH r AS (
   SELECT c.id FROM ferryman.charges c
    WHERE c.id IN (SELECT f.charge_id FROM ferryman.refunds f JOIN r USING (id))
    ORDER BY c.id FOR UPDATE
+), was AS (
+  SELECT f.id, f.status FROM ferryman.refunds f JOIN r USING (id)
+   WHERE f.charge_id IN (SELECT id FROM locked) ORDER BY f.id FOR UPDATE OF f
 ), moved AS (
   UPDATE ferryman.refunds f
      SET status = r.status, vendor_reference = coalesce(r.vendor_reference, f.vendor_reference)
-    FROM r
-   WHERE f.id = r.id AND f.status IN ('reserved', 'pending')
-     AND f.charge_id IN (SELECT id FROM locked)
-  RETURNING f.charge_id, f.amount, f.status
+    FROM r JOIN was w USING (id)
+   WHERE f.id = r.id AND (w.status IN ('reserved', 'pending')
+                          OR (w.status = 'failed' AND r.status IN ('succeeded', 'pending')))
+  RETURNING f.charge_id, f.amount, f.status, w.status AS was
 ), sums AS (
   SELECT charge_id,
-         coalesce(sum(amount) FILTER (WHERE status IN ('succeeded', 'failed')), 0) AS released,
+         coalesce(sum(amount) FILTER (WHERE was <> 'failed'
+                                        AND status IN ('succeeded', 'failed')), 0) AS released,
+         coalesce(sum(amount) FILTER (WHERE was = 'failed' AND status = 'pending'), 0) AS taken,
          coalesce(sum(amount) FILTER (WHERE status = 'succeeded'), 0) AS refunded
     FROM moved GROUP BY charge_id
 )
 UPDATE ferryman.charges c
-   SET reserved = c.reserved - s.released, refunded = c.refunded + s.refunded,
+   SET reserved = c.reserved - s.released + s.taken, refunded = c.refunded + s.refunded,
        status = CASE WHEN c.refunded + s.refunded >= c.amount THEN 'refunded'
                      WHEN c.refunded + s.refunded > 0 THEN 'partially_refunded'
                      ELSE c.status END
@@ -152,13 +167,18 @@ async def known_customer(connection: AsyncConnection, vendor: str, app_user: str
     return row.vendor_reference if row else None
 
 
-async def customer_created(connection: AsyncConnection, id: UUID, reference: str) -> None:
-    await connection.execute(CUSTOMER_CREATED, {"id": id, "reference": reference})
+async def customer_created(
+    connection: AsyncConnection, vendor: str, app_user: str, reference: str
+) -> str:
+    """The vendor has made the customer; returns the one that is used from now on."""
+    values = {"vendor": vendor, "app_user": app_user, "reference": reference}
+    first: str = await connection.scalar(CUSTOMER_CREATED, values)
+    return first
 
 
-async def customer_let_go(connection: AsyncConnection, id: UUID) -> None:
-    """The creation failed: the next one may try at once."""
-    await connection.execute(CUSTOMER_LET_GO, {"id": id})
+async def customer_let_go(connection: AsyncConnection, id: UUID, renewed: UUID | None) -> None:
+    """The creation failed: the next one may try at once, under the `renewed` id if there is one."""
+    await connection.execute(CUSTOMER_LET_GO, {"id": id, "renewed": renewed})
 
 
 async def charge(connection: AsyncConnection, id: UUID) -> Row | None:

@@ -20,9 +20,12 @@ from models.workers import Looks
 
 Row = dict[str, Any]
 
+# A statement of its own, so that the next one sees what was committed while this one waited.
+LOCK = text("SELECT FROM ferryman.jobs WHERE id = :id FOR UPDATE")
+
 # `harmless`: what was sent last may be sent again under the same vendor key.
-LOCK = text("""
-SELECT j.id, j.kind, j.vendor, j.args, j.status, j.look_at,
+LOCKED = text("""
+SELECT j.id, j.kind, j.vendor, j.args, j.status, j.look_at, j.result,
        EXISTS (SELECT FROM ferryman.sends s
                 WHERE s.job_id = j.id AND s.answered_at IS NULL) AS doubtful,
        coalesce((SELECT bool_and(s.repeat = 'natural'
@@ -32,7 +35,7 @@ SELECT j.id, j.kind, j.vendor, j.args, j.status, j.look_at,
                         SELECT l.vendor_key FROM ferryman.sends l WHERE l.job_id = j.id
                          ORDER BY l.answered_at IS NULL DESC, l.sent_at DESC LIMIT 1)),
                 true) AS harmless
-  FROM ferryman.jobs j WHERE j.id = :id FOR UPDATE OF j
+  FROM ferryman.jobs j WHERE j.id = :id
 """)
 
 # Doubts that the proof does not answer keep a failure from being believed.
@@ -144,9 +147,11 @@ class Filters:
 
 
 async def lock(connection: AsyncConnection, id: UUID) -> Row | None:
-    """The job's row, held until the transaction ends: `id, kind, vendor, args, status, look_at`,
-    whether it is `doubtful`, and whether a repeat under its vendor keys would be `harmless`."""
-    row = (await connection.execute(LOCK, {"id": id})).mappings().one_or_none()
+    """The job's row, held until the transaction ends: `id, kind, vendor, args, status, look_at,
+    result`, whether it is `doubtful`, and whether to repeat it under its vendor keys would be
+    `harmless`."""
+    await connection.execute(LOCK, {"id": id})
+    row = (await connection.execute(LOCKED, {"id": id})).mappings().one_or_none()
     return dict(row) if row else None
 
 

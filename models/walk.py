@@ -84,7 +84,8 @@ class Close:
 
     `look_seconds`: if it becomes `unknown`, it is looked up after so long (None: it cannot be).
     `absent`: nothing that was sent had an effect; what is sent from now on has new vendor keys.
-    `if_cancelled`: rows to write where a cancel that was asked meanwhile ends the job.
+    `if_cancelled`, `if_doubtful`: rows to write where a cancel that was asked meanwhile ends the
+    job, or has it looked up first.
     """
 
     job_id: UUID
@@ -104,6 +105,7 @@ class Close:
     interactions: Sequence[Row] = ()
     writes: dict[str, list[Row]] = field(default_factory=dict)
     if_cancelled: dict[str, list[Row]] = field(default_factory=dict)
+    if_doubtful: dict[str, list[Row]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,8 @@ WITH r AS (
                        THEN now() + make_interval(secs => r.delay_seconds) ELSE j.run_at END,
          look_at = CASE WHEN h.status = 'unknown'
                         THEN now() + make_interval(secs => r.look_seconds) END,
-         looks = j.looks + j.looking::int, looking = false, round = j.round + r.absent::int,
+         looks = j.looks + (j.looking AND r.counts)::int, looking = false,
+         round = j.round + r.absent::int,
          attempts = j.attempts - (NOT r.counts AND NOT j.looking)::int,
          throttled_since = CASE WHEN r.throttled THEN coalesce(j.throttled_since, now()) END,
          crashes = 0, worker_id = NULL, deadline_at = NULL,
@@ -257,7 +260,8 @@ WITH r AS (
 ), answered AS (
   UPDATE ferryman.sends s SET answered_at = now()
     FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.fence
-   WHERE s.job_id = r.job_id AND (r.absent OR r.answered ? s.step) AND s.answered_at IS NULL
+   WHERE s.job_id = r.job_id AND s.answered_at IS NULL
+     AND (r.absent OR r.status = 'succeeded' OR r.answered ? s.step)
 ), kept AS (
   INSERT INTO ferryman.interactions
   SELECT i.* FROM r, jsonb_populate_recordset(NULL::ferryman.interactions, r.interactions) AS i
@@ -305,7 +309,7 @@ WRITERS: dict[str, TextClause] = {
     "emails": mail.WRITE_EMAILS,
     "objects": objects.WRITE_OBJECTS,
 }
-REST = ("writes", "if_cancelled")
+REST = ("writes", "if_cancelled", "if_doubtful")
 _WRITERS = {table: driver_sql(statement) for table, statement in WRITERS.items()}
 
 
@@ -377,4 +381,6 @@ def _head(close: Close) -> Row:
 def _writes(close: Close, status: str | None) -> dict[str, list[Row]]:
     if status is None:
         return {}
-    return close.writes if status == close.status else close.if_cancelled
+    if status == close.status:
+        return close.writes
+    return close.if_cancelled if status == "cancelled" else close.if_doubtful

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -89,22 +90,29 @@ UPDATE ferryman.jobs j
 RETURNING j.id, j.kind, j.status
 """)
 
-# One that waits for a paused or silent vendor is never claimed, and so must be found here. Jobs
-# planned for later were made long before they are due: `created_at` only lets an index narrow
-# the search.
+# One that waits for a paused or silent vendor is never claimed, and so must be found here. A doubt
+# that is repeated naturally ends by itself.
+LATE = """
+ WHERE status = 'waiting' AND {} AND NOT EXISTS (
+         SELECT FROM ferryman.sends n WHERE n.job_id = jobs.id AND n.answered_at IS NULL
+         HAVING bool_and(n.repeat = 'natural'))
+ LIMIT :most FOR UPDATE SKIP LOCKED
+"""
+EXPIRED = text("SELECT id FROM ferryman.jobs" + LATE.format("expires_at < now()"))
+
+# Those planned for later lie among them, so this reads much: one worker does it, now and then.
+STALE_LOCK = text("SELECT pg_try_advisory_xact_lock(727102)")
+STALE = text(
+    "SELECT id FROM ferryman.jobs"
+    + LATE.format("due_at < now() - make_interval(secs => :max_wait)")
+)
+
+# A statement of its own: it sees every doubt that arose before the rows were locked.
 EXPIRE = text("""
-WITH expired AS (
-  SELECT id FROM ferryman.jobs WHERE status = 'waiting' AND expires_at < now()
-   ORDER BY expires_at LIMIT :most FOR UPDATE SKIP LOCKED
-), stale AS (
-  SELECT id FROM ferryman.jobs
-   WHERE status = 'waiting' AND created_at < now() - make_interval(secs => :max_wait)
-     AND due_at < now() - make_interval(secs => :max_wait)
-   ORDER BY created_at, id LIMIT :most FOR UPDATE SKIP LOCKED
-), judged AS (
+WITH judged AS (
   SELECT l.id, EXISTS (SELECT FROM ferryman.sends n
                         WHERE n.job_id = l.id AND n.answered_at IS NULL) AS doubtful
-    FROM (SELECT id FROM expired UNION SELECT id FROM stale) AS l
+    FROM unnest(CAST(:ids AS uuid[])) AS l(id)
 )
 UPDATE ferryman.jobs j
    SET status = CASE WHEN doubtful THEN 'unknown' ELSE 'failed' END,
@@ -125,9 +133,9 @@ FORGET = text("DELETE FROM ferryman.workers WHERE lease_until < now() RETURNING 
 # Messages died with it in its memory, and nobody knows which. A second one does no harm.
 PUBLISH_AGAIN = text("""
 UPDATE ferryman.jobs SET published_at = NULL, publishes = 0
- WHERE id IN (SELECT id FROM ferryman.jobs
-               WHERE status = 'waiting' AND published_at IS NOT NULL
-               ORDER BY id FOR UPDATE SKIP LOCKED)
+ WHERE id = ANY(ARRAY(SELECT id FROM ferryman.jobs
+                       WHERE status = 'waiting' AND published_at IS NOT NULL
+                       ORDER BY id FOR UPDATE SKIP LOCKED))
 """)
 
 
@@ -160,9 +168,20 @@ async def rescue(
     return rows
 
 
-async def expire(
-    connection: AsyncConnection, *, max_wait_seconds: float, looks: Looks
-) -> list[Row]:
-    """End what has waited too long, some thousand at a time: `{"id", "kind", "status"}`."""
-    values = {"max_wait": max_wait_seconds, "looks": dumps(looks), "most": MOST_EXPIRED}
+async def expired(connection: AsyncConnection) -> list[UUID]:
+    """Waiting jobs past their `expires_at`, locked; some thousand at a time."""
+    return list((await connection.execute(EXPIRED, {"most": MOST_EXPIRED})).scalars())
+
+
+async def stale(connection: AsyncConnection, max_wait_seconds: float) -> list[UUID]:
+    """Waiting jobs that were due so long ago, locked; none while another worker looks for them."""
+    if not await connection.scalar(STALE_LOCK):
+        return []
+    values = {"max_wait": max_wait_seconds, "most": MOST_EXPIRED}
+    return list((await connection.execute(STALE, values)).scalars())
+
+
+async def expire(connection: AsyncConnection, ids: Sequence[UUID], *, looks: Looks) -> list[Row]:
+    """End what has waited too long: `{"id", "kind", "status"}` of each."""
+    values = {"ids": list(ids), "looks": dumps(looks)}
     return [dict(row) for row in (await connection.execute(EXPIRE, values)).mappings()]

@@ -9,8 +9,8 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import ModuleType
@@ -23,6 +23,7 @@ import tasks
 from adapters._base import Adapter, Call, Unknown
 from ferryman.policies import Policy
 from ferryman.requests import Request
+from models.jobs import is_held
 
 Row = dict[str, Any]
 Asked = TypeVar("Asked", bound=Request)
@@ -45,6 +46,10 @@ class Refusal(Exception):
     def __reduce__(self) -> tuple[type[Refusal], tuple[str, str]]:
         # Celery tries to pickle what a task raises, and else takes it for an unexpected error.
         return type(self), (self.code, self.message)
+
+
+class NotHeld(Exception):
+    """The job is another attempt's by now, or has ended."""
 
 
 class Wait(Exception):
@@ -77,8 +82,18 @@ class Attempt(Generic[Asked]):
     call: Call
     ledger: Transactions
     policy: Policy
+    fence: int = 0
     since: datetime | None = None
     """When this job's first request may have left."""
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for what belongs to this job alone: nobody takes, ends or cancels it
+        meanwhile. Raises NotHeld."""
+        async with self.ledger.transaction() as connection:
+            if not await is_held(connection, self.id, self.fence):
+                raise NotHeld
+            yield connection
 
 
 class Job(ABC, Generic[Asked]):

@@ -24,6 +24,7 @@ from tasks._base import Done, Job, jobs
 Row = dict[str, Any]
 
 LATE = "it took effect after it had ended as {}: a person should look"
+SECOND = "it took effect a second time: a person should look"
 TWICE = "it may have its effect twice: what was sent before is not known to have had none"
 
 
@@ -150,6 +151,9 @@ async def prove(
     """
     row = await _locked(connection, id)
     if row["status"] == "succeeded":
+        known, seen = (_reference(result) for result in (row["result"], done.result))
+        if known and seen and known != seen and await ledger.flag(connection, id, SECOND):
+            await _tell(connection, row, who, "second effect", "succeeded", seen)
         return False
     if row["status"] in ("failed", "cancelled"):
         if await ledger.flag(connection, id, LATE.format(row["status"])):
@@ -181,6 +185,10 @@ async def _locked(connection: AsyncConnection, id: UUID) -> Row:
     if (row := await ledger.lock(connection, id)) is None:
         raise NoSuchJob
     return row
+
+
+def _reference(result: Row | None) -> Any:
+    return (result or {}).get("vendor_reference")
 
 
 def _kind(row: Row) -> Job[Any]:

@@ -11,12 +11,15 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from adapters._base import Repeat
 from adapters._mail import Letter, Mailer
 from ferryman import addresses, requests
 from models import mail as ledger
 from models.mail import Part, Plan, Planned
 from tasks._base import Attempt, Done, Job
 from tasks._merge import Merge, Unfit
+
+STEP = "plan"
 
 
 class BulkEmail(Job[requests.BulkEmail]):
@@ -32,7 +35,14 @@ class BulkEmail(Job[requests.BulkEmail]):
         planner = _Planner(attempt, letter, vendor)
         await asyncio.to_thread(planner.look)
         plan = Plan(attempt.id, attempt.vendor, shared, planner.emails, planner.parts)
-        async with attempt.ledger.transaction() as connection:
+        # Once it is planned its parts are sent: neither a cancel nor an expiry may end it then.
+        await attempt.call.act(
+            STEP,
+            {"method": "PLAN", "url": str(attempt.id)},
+            key=attempt.call.key(STEP),
+            repeat=Repeat.NATURAL,
+        )
+        async with attempt.held() as connection:
             batch = await ledger.plan(connection, plan)
         return Done({"batch_id": batch["id"], "total": batch["total"], "counts": batch["counts"]})
 

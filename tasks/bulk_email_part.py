@@ -54,7 +54,7 @@ class BulkEmailPart(Job[requests.BulkEmailPart]):
 
 async def _take(attempt: Attempt[requests.BulkEmailPart], vendor: Mailer) -> tuple[Row, list[Row]]:
     """What all have in common, and the recipients of this part, who are sent to from now on."""
-    async with attempt.ledger.transaction() as connection:
+    async with attempt.held() as connection:
         shared = await ledger.letter(connection, UUID(attempt.args.batch))
         if shared is not None:
             vendor.check(Letter.of(shared))

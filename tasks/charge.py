@@ -86,16 +86,16 @@ async def _customer(attempt: Attempt[requests.Charge], vendor: Payments) -> str:
 
 
 async def _create(attempt: Attempt[requests.Charge], vendor: Payments, row: ledger.Customer) -> str:
-    created: str | None = None
     try:
         created = await vendor.create_customer(attempt.call, key=f"{row.id}:customer")
-    finally:
+    except BaseException as error:
+        kept = isinstance(error, Unknown) and error.look_up
         async with attempt.ledger.transaction() as connection:
-            if created:
-                await ledger.customer_created(connection, row.id, created)
-            else:
-                await ledger.customer_let_go(connection, row.id)
-    return created
+            await ledger.customer_let_go(connection, row.id, uuid7() if kept else None)
+        raise
+    asked = (attempt.vendor, attempt.args.customer)
+    async with attempt.ledger.transaction() as connection:
+        return await ledger.customer_created(connection, *asked, created)
 
 
 def _order(attempt: Attempt[requests.Charge], customer: str) -> ChargeOrder:

@@ -58,7 +58,7 @@ async def _reserve(attempt: Attempt[requests.Refund]) -> ledger.Reservation:
     """Set the amount aside, once a job, before anything is sent."""
     charge_id = _charge_id(attempt.args.charge)
     wish = (attempt.id, charge_id, attempt.args.amount, attempt.args.reason)
-    async with attempt.ledger.transaction() as connection:
+    async with attempt.held() as connection:
         reserved = await ledger.reserve(connection, *wish)
         if reserved is None:
             # In this order: a charge that is made in the meantime is found by the last.

@@ -56,7 +56,7 @@ class SendEmail(Job[requests.SendEmail]):
 
 
 async def _record(attempt: Attempt[requests.SendEmail]) -> None:
-    async with attempt.ledger.transaction() as connection:
+    async with attempt.held() as connection:
         await ledger.sending_one(
             connection,
             attempt.id,

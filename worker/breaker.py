@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from dataclasses import dataclass, field
 
 import pybreaker
@@ -36,6 +37,7 @@ CACHE_SECONDS = 0.25
 PAUSE_LOOK_SECONDS = 5.0
 PROBING_LOOK_SECONDS = 1.0
 TURN_SECONDS = 1.0
+HOLD_SECONDS = 0.5
 NO_CAP = sys.maxsize
 FAILURES = (NotSent, Unknown, Unavailable, TimeoutError)
 
@@ -87,6 +89,7 @@ class VendorBreaker(pybreaker.CircuitBreaker):
         self._drain = Drain(most)
         self._quotas = QuotaNotes()
         self._given = 0
+        self._held_until = float("-inf")
 
     def is_paused(self) -> bool:
         """For the credentials of this process."""
@@ -109,12 +112,29 @@ class VendorBreaker(pybreaker.CircuitBreaker):
         self._given += 1
         return permit
 
-    async def _admit(self) -> Permit:
+    def hold(self) -> None:
+        """The vendor has just refused all: until the ledger knows it too, this process stops."""
+        self._held_until = time.monotonic() + HOLD_SECONDS
+
+    def check(self, permit: Permit) -> None:
+        """Once more, right before a request leaves: it may have waited for others. Raises
+        Parked."""
         row = self.snapshot.row
+        self._check_state(row)
+        if row.breaker != pybreaker.STATE_CLOSED and not permit.probe:
+            raise Parked(f"{self._vendor} is unavailable", about_a_second())
+
+    def _check_state(self, row: State) -> None:
         if row.pauses(self._fingerprint):
             raise Parked(f"{self._vendor} is paused: {row.pause_note}", PAUSE_LOOK_SECONDS)
         if row.cool_for > 0:
             raise Parked(f"{self._vendor} limits the rate", row.cool_for)
+        if time.monotonic() < self._held_until:
+            raise Parked(f"{self._vendor} takes no requests now", about_a_second())
+
+    async def _admit(self) -> Permit:
+        row = self.snapshot.row
+        self._check_state(row)
         if self._given >= (self._drain.allowance or NO_CAP):
             raise Parked(f"{self._vendor} is back, and is given more by and by", about_a_second())
         if row.breaker == pybreaker.STATE_CLOSED:

@@ -76,7 +76,7 @@ class Breakers:
         if time.monotonic() - self._seen_at > CACHE_SECONDS:
             await self._see_all(CACHE_SECONDS)
         permit = await self._by_vendor[vendor].admit()
-        permit.pace = AttemptPace(vendor, self._rates)
+        permit.pace = AttemptPace(vendor, self._rates, self._by_vendor[vendor].hold)
         try:
             await permit.pace.admit()
         except NoToken as none:

@@ -18,7 +18,7 @@ from ferryman import requests
 from ferryman.policies import Policy, policy
 from models.group import LedgerDown, is_away
 from models.walk import Claim, Claimed, Close, Park
-from tasks._base import Attempt, Done, Job
+from tasks._base import Attempt, Done, Job, NotHeld, Wait
 from tasks._settle import disprove, looks, prove
 from worker.breaker import Parked, Permit
 from worker.heartbeat import Lease
@@ -43,7 +43,7 @@ class Execution:
         self._job = job
         self._permit = permit
         self._policy: Policy = policy(claimed.vendor)
-        self._journal = Journal(claimed, runtime.ledger, lease, self._policy)
+        self._journal = Journal(claimed, runtime.ledger, lease, self._policy, admitted=self._check)
         self._started = time.monotonic()
 
     @classmethod
@@ -55,9 +55,11 @@ class Execution:
         While the ledger is away the message is held: it is acknowledged, and dropping a thousand
         of them would put the oldest jobs behind all others.
         """
+        # The same one each time: a claim whose commit arrived is recognised by it.
+        token = uuid7()
         while True:
             try:
-                return await cls._begin(runtime, job, id, vendor)
+                return await cls._begin(runtime, job, id, vendor, token)
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -65,7 +67,7 @@ class Execution:
 
     @classmethod
     async def _begin(
-        cls, runtime: Runtime, job: Job[Any], id: UUID, vendor: str
+        cls, runtime: Runtime, job: Job[Any], id: UUID, vendor: str, token: UUID
     ) -> Execution | None:
         try:
             permit = await runtime.breakers.admit(vendor)
@@ -74,7 +76,7 @@ class Execution:
             return None
         while not (lease := runtime.heartbeat.lease).holds():  # noqa: ASYNC110 - a thread renews it
             await asyncio.sleep(AWAY_SECONDS)
-        wish = Claim(id, job.request.kind, vendor, uuid7(), lease.worker, job.deadline_seconds)
+        wish = Claim(id, job.request.kind, vendor, token, lease.worker, job.deadline_seconds)
         claiming = asyncio.ensure_future(runtime.ledger.claim(wish))
         try:
             claimed = await asyncio.shield(claiming)
@@ -121,6 +123,12 @@ class Execution:
             raise
         return decided
 
+    def _check(self) -> None:
+        try:
+            self._runtime.breakers[self.claimed.vendor].check(self._permit)
+        except Parked as parked:
+            raise Wait(parked.reason, parked.seconds) from None
+
     def _facts(self) -> Facts:
         claimed = self.claimed
         return Facts(
@@ -136,7 +144,7 @@ class Execution:
     async def _run(self) -> Done | None:
         """The job's own code. None: it was looked up, and nothing has had an effect."""
         looking = self.claimed.looking
-        if self.claimed.expired and not looking:
+        if self.claimed.expired and not looking and not self._journal.repeats_naturally():
             raise Expired
         if not looking and not all(self._journal.doubts()):
             raise Unknown("an earlier request may have had its effect", look_up=True)
@@ -154,9 +162,13 @@ class Execution:
             call=call,
             ledger=self._runtime.ledger,
             policy=self._policy,
+            fence=self.claimed.fence,
             since=self._journal.since,
         )
-        return await (self._job.look_up(attempt) if looking else self._job.run(attempt))
+        try:
+            return await (self._job.look_up(attempt) if looking else self._job.run(attempt))
+        except NotHeld:
+            raise LeaseLost from None
 
     async def _succeed(self, done: Done) -> None:
         """Close with a success, for as long as the ledger is away: the close names its fence, so
@@ -223,6 +235,7 @@ class Execution:
             interactions=self._journal.interactions,
             writes=done.writes if done else self._writes_of(decided),
             if_cancelled=self._job.cancelled(self.claimed.id),
+            if_doubtful=self._job.in_doubt(self.claimed.id),
         )
         status = await self._runtime.ledger.close(end)
         self._tell(decided.outcome if status else "lease_lost")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +21,15 @@ Row = dict[str, Any]
 class Journal:
     """The ledger as the transport of one attempt sees it (`adapters._http.Journal`)."""
 
-    def __init__(self, claimed: Claimed, ledger: Ledger, lease: Lease, policy: Policy) -> None:
+    def __init__(
+        self,
+        claimed: Claimed,
+        ledger: Ledger,
+        lease: Lease,
+        policy: Policy,
+        *,
+        admitted: Callable[[], None],
+    ) -> None:
         self.job_id = claimed.id
         self.interactions: list[Row] = []
         self.answers: list[str] = []
@@ -29,6 +39,7 @@ class Journal:
         self._ledger = ledger
         self._lease = lease
         self._policy = policy
+        self._admitted = admitted
         self._sends: dict[tuple[str, int], Row] = {
             (send["step"], send["attempt"]): send for send in claimed.sends
         }
@@ -40,7 +51,8 @@ class Journal:
 
     async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
         """Commit that the request may leave. A step that was sent before sends its stored bytes."""
-        first = self._first(step, key)
+        self._admitted()
+        first = self._first(step, key, repeat)
         if self._doubts_of(step) and not all(self._doubts_of(step)):
             raise Unknown("an earlier request may have had its effect", look_up=True)
         if not self._lease.holds():
@@ -55,7 +67,7 @@ class Journal:
             seconds,
             {} if first else _stored(request),
         )
-        if (left := await self._ledger.leave(mark)) is Left.CANCELLED:
+        if (left := await self._marked(mark)) is Left.CANCELLED:
             raise Cancelled
         if left is Left.LEASE_LOST:
             raise LeaseLost
@@ -73,6 +85,16 @@ class Journal:
             "answered_at": None,
         }
         return _restored(first, request) if first else request
+
+    async def _marked(self, mark: Leaving) -> Left:
+        """An attempt that is ended meanwhile has sent nothing, though its mark may be committed."""
+        marking = asyncio.ensure_future(self._ledger.leave(mark))
+        try:
+            return await asyncio.shield(marking)
+        except asyncio.CancelledError:
+            if await marking is Left.YES:
+                await self._ledger.no_effect(NoEffect(self.job_id, mark.step, self._fence))
+            raise
 
     async def no_effect(self, step: str) -> None:
         """The request just sent did nothing; an earlier one of this step stays in doubt."""
@@ -113,11 +135,20 @@ class Journal:
             if named == step and send["answered_at"] is None
         ]
 
-    def _first(self, step: str, key: str) -> Row | None:
+    def repeats_naturally(self) -> bool:
+        """Whether all that is in doubt may be done again at any time."""
+        doubts = [s["repeat"] for s in self._sends.values() if s["answered_at"] is None]
+        return bool(doubts) and set(doubts) == {Repeat.NATURAL.value}
+
+    def _first(self, step: str, key: str, repeat: Repeat) -> Row | None:
+        """What a repeat has to send again. A request that is known to have done nothing binds no
+        later one, unless the vendor knows its key."""
+        if repeat is not Repeat.KEY and not self._doubts_of(step):
+            return None
         return next(
             (
                 send["request"]
-                for send in self._sends.values()
+                for send in reversed(self._sends.values())
                 if send["step"] == step and send["vendor_key"] == key and send["request"]
             ),
             None,

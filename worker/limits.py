@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from redis import RedisError
@@ -126,8 +126,11 @@ class AttemptPace:
     """The tokens of one attempt (`adapters._limits.Pace`). The first is taken before the job is
     claimed, so that a job without one is parked and uses no attempt."""
 
-    def __init__(self, vendor: str, rates: Rates | None) -> None:
+    def __init__(
+        self, vendor: str, rates: Rates | None, hold: Callable[[], None] = lambda: None
+    ) -> None:
         self._vendor = vendor
+        self.refused = hold
         self._rates = rates if rates is not None and rates.limits(vendor) else None
         self._taken_at = float("-inf")
         self._spare = False

@@ -29,7 +29,7 @@ WAKE_SECONDS = 0.01
 
 
 class LoopPool(BasePool):
-    """Runs up to `limit` tasks of one vendor at once, a quarter more of several; some others wait
+    """Runs tasks with up to `limit` calls to one vendor at once; some others wait
     unacknowledged, the rest in the broker."""
 
     signal_safe = False
@@ -48,9 +48,10 @@ class LoopPool(BasePool):
         self._thread.start()
         self.runtime: Runtime = self._call(Runtime.start())
         self.app.runtime = self.runtime
-        # A vendor alone may hold four fifths of them, which is the limit that was asked for; the
-        # last fifth is there for the others.
-        self._slots = Slots(self.limit + self.limit // 4, self.runtime.breakers.cap)
+        # The limit is one of calls: half as many jobs again are being claimed, marked or closed
+        # meanwhile. A vendor alone may hold four fifths, the last is there for the others.
+        walks = self.limit + self.limit // 2
+        self._slots = Slots(walks + walks // 4, self.runtime.breakers.cap)
         self._watch = asyncio.run_coroutine_threadsafe(self.runtime.breakers.watch(), self._loop)
         intake.is_open = self._reads
 

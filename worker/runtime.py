@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 # A job past its deadline is ended by its own worker; only one whose loop hangs comes to this.
 OVERDUE_SECONDS = 30.0
+STALE_LOOK_SECONDS = 60.0
 COLLECTED_AFTER = (5_000, 20, 20)
 
 
@@ -43,6 +45,7 @@ class Runtime:
     _clients: dict[str, Client] = field(default_factory=dict)
     _rescuer: asyncio.Task[None] | None = None
     _watch: Watch | None = None
+    _swept_at: float = float("-inf")
 
     @classmethod
     async def start(cls) -> Runtime:
@@ -80,7 +83,7 @@ class Runtime:
     def client(self, vendor: str) -> Client:
         """The vendor's long-lived connections."""
         if vendor not in self._clients:
-            self._clients[vendor] = Client(policy(vendor))
+            self._clients[vendor] = Client(policy(vendor), calls=self.settings.concurrency)
         return self._clients[vendor]
 
     async def _rescue(self) -> None:
@@ -103,15 +106,20 @@ class Runtime:
                 looks=looks(),
             )
             await write(connection, map(self._writes, rescued))
-        async with self.ledger.transaction() as connection:
-            late = await workers.expire(
-                connection, max_wait_seconds=self.settings.max_wait_seconds, looks=looks()
-            )
-            await write(connection, map(self._writes, late))
-        for job in late:
+        for job in await self._expire():
             log.info("job.expired", job_id=str(job["id"]), kind=job["kind"], to=job["status"])
         for job in rescued:
             log.warning("job.rescued", job_id=str(job["id"]), kind=job["kind"], to=job["status"])
+
+    async def _expire(self) -> list[workers.Row]:
+        async with self.ledger.transaction() as connection:
+            ids = await workers.expired(connection)
+            if time.monotonic() - self._swept_at > STALE_LOOK_SECONDS:
+                self._swept_at = time.monotonic()
+                ids += await workers.stale(connection, self.settings.max_wait_seconds)
+            late = await workers.expire(connection, ids, looks=looks()) if ids else []
+            await write(connection, map(self._writes, late))
+        return late
 
     def _writes(self, rescued: workers.Row) -> dict[str, list[workers.Row]]:
         kind = self.kinds.get(rescued["kind"])

@@ -203,7 +203,9 @@ def _not_seen(error: BaseException, facts: Facts, looks: int) -> Verdict:
     for_person = getattr(error, "for_person", False) or not isinstance(
         error, VendorError | TimeoutError | HandedBack
     )
-    seconds: float | None = min((facts.look_seconds or 0.0) * 2.0**looks, LONGEST_LOOK_SECONDS)
+    seconds: float | None = min(
+        (facts.look_seconds or 0.0) * 2.0 ** min(looks, MOST_LOOKS), LONGEST_LOOK_SECONDS
+    )
     if passing:
         seconds = getattr(error, "retry_after", None) or LEDGER_SECONDS
     elif for_person or looks >= MOST_LOOKS:
@@ -213,6 +215,7 @@ def _not_seen(error: BaseException, facts: Facts, looks: int) -> Verdict:
         "not_seen",
         reason="whether it took effect could not be looked up yet",
         look_seconds=seconds,
+        counts=not passing,
         error=_error(error),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,7 @@ class Vendor:
     """In the place of `adapters._http.Client`: answers what `answer` says, and keeps requests."""
 
     def __init__(self, answer: Callable[[Request], Answer]) -> None:
+        self.slots = asyncio.Semaphore(1000)
         self.requests: list[tuple[Request, Mapping[str, str]]] = []
         self._answer = answer
 

@@ -501,7 +501,8 @@ async def test_what_waits_too_long_ends_without_a_claim(driver: Driver, stripe: 
     await driver.rows("UPDATE ferryman.jobs SET expires_at = NULL WHERE id = :id", id=later)
 
     async with driver.ledger.transaction() as connection:
-        ended = await workers.expire(connection, max_wait_seconds=60, looks=_settle.looks())
+        late = await workers.expired(connection)
+        ended = await workers.expire(connection, late, looks=_settle.looks())
 
     fates = {row["id"]: row["status"] for row in ended}
     assert fates == {plain: "failed", doubtful: "unknown"}
@@ -518,8 +519,7 @@ async def test_the_longest_wait_counts_from_when_it_was_due(driver: Driver) -> N
     )
 
     async with driver.ledger.transaction() as connection:
-        early = await workers.expire(connection, max_wait_seconds=7200, looks={})
-        late = await workers.expire(connection, max_wait_seconds=1800, looks={})
+        early = await workers.stale(connection, 7200)
+        late = await workers.stale(connection, 1800)
 
-    assert early == []
-    assert [row["id"] for row in late] == [job_id]
+    assert (early, late) == ([], [job_id])
