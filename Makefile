@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+SEED ?= 1
+DURATION ?= 600
 UV := UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv
 # A venv of the caller's must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
@@ -30,6 +32,9 @@ up: setup ## Run ferryman here with the fake vendors, until Ctrl-C
 
 test: setup ## Run the tests (embedded servers, or FERRYMAN_DATABASE_URL and FERRYMAN_BROKER_URL)
 	@$(BIN)/pytest -q -rs -n 2 --dist loadfile
+
+chaos: setup ## Faults of every kind for ten minutes (SEED=1 DURATION=600), and a table of what was lost or done twice
+	@CHAOS=1 CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(DURATION) $(BIN)/pytest -q -rs tests/chaos
 
 check: setup ## Lint, types, import contracts, Compose schema, key-shaped strings
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,0 +1,232 @@
+"""All of it at once, for as long as the run is to last: jobs of every kind, and faults drawn from
+the seed. Soak only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+import httpx
+import pytest
+
+from ferryman._root import environment
+from ferryman.testing import Sandbox
+from ferryman.testing.up import up
+from tests import moto
+from tests.chaos.conftest import Accounted, Scale
+from tests.chaos.people import (
+    CHARGES,
+    MAILS,
+    PATIENT,
+    REFUNDS,
+    bucket,
+    mail,
+    refund,
+    settled,
+    sync,
+    synced,
+    wrong_worker,
+)
+from tests.chaos.servers import Breakable
+from tests.harness import Harness, suspended, until
+
+WORKERS = 2
+MOST_OPEN = 150
+SHORTEST_SECONDS = 120
+TO_SETTLE_SECONDS = 60
+WEATHER = [
+    {"do": "latency", "seconds": 0.2},
+    {"do": "status", "status": 503, "when": {"probability": 0.06}},
+    {"do": "throttle", "retry_after": 1, "when": {"probability": 0.02}},
+    {"do": "drop_before", "when": {"probability": 0.03}},
+    {"do": "drop_after", "when": {"probability": 0.05}},
+    {"do": "silent_after", "when": {"probability": 0.03}},
+    {"do": "error_after", "when": {"probability": 0.02}},
+    {"do": "garble", "when": {"probability": 0.02}},
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with moto.running_moto() as url:
+        yield url
+
+
+class Storm:
+    """What happens to the workers and servers of one harness."""
+
+    def __init__(self, harness: Harness, servers: Breakable, random: Random) -> None:
+        self.harness = harness
+        self.servers = servers
+        self.random = random
+        self.jobs: list[UUID] = []
+        self.env = PATIENT | {
+            "FERRYMAN_CONCURRENCY": "8",
+            "FERRYMAN_LOOK_UP_SECONDS": "2",
+            "INSIDE_TIMEOUT": "1.5",
+        }
+        self.workers = [self.start() for _ in range(WORKERS)]
+        self.api = harness.api()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        return wrong_worker(self.harness, wait=False, **self.env)
+
+    def keep(self) -> None:
+        """No worker may end on its own, but for the one whose database was away at its start."""
+        self.workers = [w if w.poll() is None else self.start() for w in self.workers]
+
+    def one(self) -> int:
+        return self.random.randrange(WORKERS)
+
+    def kill(self) -> None:
+        place = self.one()
+        self.harness.kill(self.workers[place])
+        self.workers[place] = self.start()
+
+    def ask_to_stop(self) -> None:
+        place = self.one()
+        self.workers[place].terminate()
+        self.workers[place] = self.start()
+
+    def freeze(self) -> None:
+        """For longer than its lease."""
+        with suspended(self.workers[self.one()]):
+            time.sleep(self.random.uniform(2.5, 5))
+
+    def wipe_broker(self) -> None:
+        self.harness.redis().flushall()
+
+    def kill_broker(self) -> None:
+        self.servers.kill_broker()
+        time.sleep(self.random.uniform(0, 2))
+        self.servers.start_broker()
+
+    def stop_database(self) -> None:
+        self.servers.stop_database()
+        time.sleep(self.random.uniform(0, 5))
+        self.servers.start_database(self.harness)
+
+    def cut_off(self) -> None:
+        """All connections to the ledger, but for this one."""
+        self.harness.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    def cancel(self) -> None:
+        for job in self.random.sample(self.jobs, min(5, len(self.jobs))):
+            with contextlib.suppress(httpx.TransportError):
+                httpx.post(f"{self.api}/v1/jobs/{job}/cancel", json={})
+
+    def enqueue(self) -> None:
+        """Some of each kind, unless there are many already."""
+        if len(self.harness.rows(OPEN)) > MOST_OPEN:
+            return
+        n = len(self.jobs)
+        charges = [self.harness.charge(n=n + i, customer=f"user-{i}") for i in range(20)]
+        self.jobs += charges
+        self.jobs += [refund(self.harness, charge, 500) for charge in charges[:8]]
+        self.jobs += [mail(self.harness, n + i) for i in range(6)]
+        self.jobs.append(sync(self.harness, n))
+
+
+OPEN = "SELECT FROM ferryman.jobs WHERE status IN ('waiting', 'running')"
+FAULTS: list[Callable[[Storm], None]] = [
+    Storm.kill,
+    Storm.kill,
+    Storm.ask_to_stop,
+    Storm.freeze,
+    Storm.wipe_broker,
+    Storm.kill_broker,
+    Storm.stop_database,
+    Storm.cut_off,
+    Storm.cancel,
+]
+
+
+def test_everything_at_once(
+    broken: Harness, servers_to_break: Breakable, server: str, scale: Scale, accounted: Accounted
+) -> None:
+    bucket(broken, server)
+    places = (CHARGES, REFUNDS, MAILS)
+    broken.sandbox.script([{**place, **fault} for place in places for fault in WEATHER])
+    storm = Storm(broken, servers_to_break, scale.random)
+    end = time.monotonic() + max(SHORTEST_SECONDS, scale.seconds_left() - TO_SETTLE_SECONDS)
+    while time.monotonic() < end:
+        storm.enqueue()
+        time.sleep(scale.random.uniform(0.2, 2))
+        fault = scale.random.choice(FAULTS)
+        fault(storm)
+        storm.keep()
+
+    broken.sandbox.script([])
+    ends = settled(broken, storm.jobs, 180)
+
+    accounted(broken, storm.jobs)
+    assert set(ends) <= {"succeeded", "cancelled", "unknown", "failed"}
+    unknown = broken.rows("SELECT DISTINCT kind FROM ferryman.jobs WHERE status = 'unknown'")
+    assert unknown in ([], [{"kind": "send_email"}])
+    # A refund of a charge that was cancelled, and nothing else.
+    codes = broken.rows(
+        "SELECT DISTINCT error ->> 'code' AS c FROM ferryman.jobs WHERE status = 'failed'"
+    )
+    assert [row["c"] for row in codes] in ([], ["charge_cancelled"])
+    assert storm_synced(broken, server)
+
+
+def storm_synced(harness: Harness, server: str) -> bool:
+    """A sync that was cancelled leaves its folder half copied, or not at all."""
+    cancelled = harness.rows(
+        "SELECT FROM ferryman.jobs WHERE kind = 'sync_objects' AND status = 'cancelled'"
+    )
+    return bool(cancelled) or synced(harness, server)
+
+
+def test_ferryman_up_brings_back_the_worker_that_was_killed(
+    tmp_path: Path, accounted: Accounted
+) -> None:
+    """The supervisor waits longer before each start, since they follow so soon."""
+    settings = {"FERRYMAN_LEASE_SECONDS": "2", "FERRYMAN_CONCURRENCY": "8", **PATIENT}
+    home, logs = tmp_path / "home", tmp_path / "logs"
+    home.mkdir()
+    logs.mkdir()
+    with up(home, env=environment() | settings) as state:
+        sandbox = Sandbox(state["sandbox_url"])
+        slow = {"do": "latency", "seconds": 0.3}
+        sandbox.script([slow, {**CHARGES, "do": "drop_after", "when": {"probability": 0.1}}])
+        with Harness(state["database_url"], state["broker_url"], sandbox, logs) as harness:
+            jobs = [harness.charge(n=n) if n % 3 else mail(harness, n) for n in range(300)]
+            for n in range(4):
+                done = 40 * (n + 1)
+                until(lambda least=done: ended(harness) >= least, 60, what=f"{done} ended")
+                os.kill(worker_of(state["pid"]), signal.SIGKILL)
+
+            settled(harness, jobs, 120)
+            accounted(harness, jobs)
+
+
+def ended(harness: Harness) -> int:
+    return len(harness.rows("SELECT FROM ferryman.jobs WHERE status IN ('succeeded', 'unknown')"))
+
+
+def worker_of(supervisor: int) -> int:
+    """The process of the worker, once it has one again."""
+
+    def look() -> int | None:
+        for task in Path(f"/proc/{supervisor}/task").iterdir():
+            for pid in (task / "children").read_text().split():
+                with contextlib.suppress(OSError):
+                    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                    if words[1:3] == [b"-m", b"worker"]:
+                        return int(pid)
+        return None
+
+    found: int = until(look, 60, what="the supervisor has a worker")
+    return found
