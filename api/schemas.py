@@ -243,7 +243,7 @@ class Replayed(BaseModel):
 
 
 class Limit(BaseModel):
-    """What ferryman itself keeps to, by `vendors.toml`."""
+    """What ferryman itself keeps to, by `vendors.toml`; 0 is no limit."""
 
     per_second: float
     burst: int = Field(description="calls that may go at once after a pause")

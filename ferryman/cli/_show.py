@@ -133,7 +133,7 @@ _CARD: dict[str, Callable[[Document], str]] = {
     "calls/h": lambda one: str(one["last_hour"]["calls"]),
     "errors": lambda one: f"{one['last_hour']['error_rate']:.1%}",
     "p50/p95": _latency,
-    "limit": lambda one: f"{one['limit']['per_second']:g}/s",
+    "limit": lambda one: f"{one['limit']['per_second']:g}/s" if one["limit"]["per_second"] else "",
     "quota": _quota,
     "state": lambda one: one_line(vendor(one)),
 }
