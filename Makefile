@@ -43,11 +43,13 @@ check: setup ## Lint, types, import contracts, Compose schema, key-shaped string
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@! git grep -nIE '(sk|rk)_live_[0-9A-Za-z]{8}|whsec_[0-9A-Za-z]{24}|SG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}|AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY' -- . ':!Makefile' || (echo 'key-shaped strings: see above' >&2; false)
 
-bench: setup ## Measure jobs a second and CPU a job beside bare Celery
-	@$(BIN)/python -m bench
+bench: setup ## Measure beside bare Celery and others, CASES="short waiting" or all (eight minutes)
+	@$(UV) pip install --quiet --require-hashes -r bench/requirements.lock
+	@$(BIN)/python -m bench $(CASES)
 
 lock: ## Renew requirements.lock
 	@$(UV) pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade --quiet --output-file requirements.lock
+	@$(UV) pip compile pyproject.toml --all-extras --group dev --group bench --constraints requirements.lock --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --quiet --output-file bench/requirements.lock
 
 clean: ## Remove .venv and the embedded servers' data
 	@# As root below a closed folder, PostgreSQL keeps its data elsewhere, behind a link.

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import orjson
@@ -31,7 +32,6 @@ REPLAYED = "idempotent-replayed"
 # The clocks of two hosts, and the time a request may have been on its way.
 LOOK_BACK_SECONDS = 600
 LOOK = "look"
-READ = ("id", "object", "status", "amount", "currency", "created")
 PAGE = 100
 # Another request, with the same key or on the same object, still runs.
 CONFLICT = 409
@@ -123,6 +123,8 @@ class Adapter(_base.Adapter):
         token = _step.set((call, step, key))
         try:
             answer = await _once_free(make, call, step)
+        except _Told as answered:
+            answer = answered.told
         except stripe.StripeError as error:
             raise await _translate(error, call, step) from error
         finally:
@@ -180,20 +182,27 @@ class _Bridge(stripe.HTTPClient):
                 look_up=True,
                 status=error.status,
             ) from None
-        body = _lean(answer.body) if answer.status == 200 and step != LOOK else answer.body
-        return body.decode("utf-8", "replace"), answer.status, answer.headers
+        if answer.status == 200 and step != LOOK and (told := _told(answer.body)) is not None:
+            raise _Told(told)
+        return answer.body.decode("utf-8", "replace"), answer.status, answer.headers
 
 
-def _lean(body: bytes) -> bytes:
-    """What is read of a single object: the SDK makes objects of all that it is given, which took
+class _Told(Exception):
+    """A good answer, on its way past the SDK, which would make a tree of objects of it: that took
     more time than all the rest of a charge here."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        super().__init__()
+        self.told = SimpleNamespace(**told)
+
+
+def _told(body: bytes) -> dict[str, Any] | None:
+    """The answer's fields, or None where the SDK had better say what is wrong with it."""
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return body
-    if not isinstance(told, dict):
-        return body
-    return orjson.dumps({name: told[name] for name in READ if name in told})
+        return None
+    return told if isinstance(told, dict) and "id" in told else None
 
 
 SENT_HEADERS = ("Idempotency-Key", "Content-Type", "Stripe-Version", "User-Agent")

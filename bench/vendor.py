@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import socket
 import time
+from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import orjson
+import urllib3
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bench.measure import spawn, until
+
 LATENCY = float(os.environ.get("BENCH_LATENCY", "0.05"))
+UVICORN = ("-m", "uvicorn", "bench.vendor:app", "--log-level", "error", "--loop", "uvloop")
+# Kept open: a client made anew for each look would take half a core from the contestants.
+_asker = urllib3.PoolManager(retries=False, timeout=5)
 numbers = itertools.count(1)
 served = 0
 
 
-async def customers(request: Request) -> Response:
+@contextlib.contextmanager
+def vendor(latency: float) -> Iterator[str]:
+    """The vendor, in a process of its own; its address. `latency` in seconds."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [*UVICORN, "--http", "httptools", "--backlog", "4096", "--port", str(port)]
+    process = spawn(command, {"BENCH_LATENCY": str(latency)})
+    base_url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: _answers(base_url))
+        yield base_url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def served_by(base_url: str) -> int:
+    """How many payments the vendor has taken so far."""
+    return int(_asker.request("GET", f"{base_url}/served").json()["served"])
+
+
+def _answers(base_url: str) -> bool:
+    try:
+        return served_by(base_url) >= 0
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+async def customers(_: Request) -> Response:
     return _answer({"id": "cus_bench", "object": "customer"})
 
 
@@ -40,7 +78,7 @@ async def payment_intents(request: Request) -> Response:
     )
 
 
-async def count(request: Request) -> Response:
+async def count(_: Request) -> Response:
     return _answer({"served": served})
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import psycopg
-import redis
 
-from bench.measure import Run, measured, started
-from models.migrate import migrate
+from bench.measure import ROOT, Run, measured, started
+from bench.place import Place
 
 ENQUEUE = """
 SELECT count(ferryman.enqueue('charge', jsonb_build_object(
@@ -18,44 +19,64 @@ SELECT count(ferryman.enqueue('charge', jsonb_build_object(
 """
 DONE = "SELECT count(*) FROM ferryman.jobs WHERE status = 'succeeded'"
 
+Ledger = psycopg.Connection[tuple[int]]
+
 
 def run(
-    database: str, broker: str, base_url: str, jobs: int, processes: int, concurrency: int
+    place: Place, base_url: str, jobs: int, processes: int, concurrency: int, window: int = 1000
 ) -> Run:
-    """One measured run on an empty ledger."""
+    """One measured run on an empty ledger. `window`: messages that the queue may hold."""
+    database = new_ledger(place, "walk")
     with (
-        tempfile.TemporaryDirectory() as folder,
-        redis.Redis.from_url(broker) as queue,
-        psycopg.connect(database, autocommit=True) as connection,
+        psycopg.connect(database, autocommit=True) as ledger,
+        workers(place, database, base_url, processes, concurrency, window) as running,
     ):
-        queue.flushall()
-        connection.execute("DROP SCHEMA IF EXISTS ferryman CASCADE")
-        migrate(database)
-        ready = Path(folder) / "ready"
-        env = {
-            "FERRYMAN_DATABASE_URL": database,
-            "FERRYMAN_BROKER_URL": broker,
-            "FERRYMAN_CONCURRENCY": str(concurrency),
-            "STRIPE_BASE_URL": base_url,
-            "STRIPE_SECRET_KEY": "sk_test_bench",
-            "READY": str(ready),
-        }
-        with started(
-            ["-m", "worker"], env, processes, lambda number: Path(f"{ready}{number}").exists()
-        ) as workers:
-            return measured(
-                workers,
-                jobs,
-                lambda: _enqueue(connection, jobs),
-                lambda: _count(connection),
-            )
+        return measured(running, jobs, lambda count: enqueue(ledger, count), lambda: done(ledger))
 
 
-def _enqueue(connection: psycopg.Connection[tuple[int]], jobs: int) -> None:
-    connection.execute(ENQUEUE, (jobs,))
+def new_ledger(place: Place, name: str) -> str:
+    """The address of a database with an empty ledger."""
+    database = place.fresh_database(name)
+    subprocess.run(
+        [sys.executable, "-m", "models.migrate"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "FERRYMAN_DATABASE_URL": database},
+        check=True,
+        capture_output=True,
+    )
+    return database
 
 
-def _count(connection: psycopg.Connection[tuple[int]]) -> int:
-    row = connection.execute(DONE).fetchone()
+@contextlib.contextmanager
+def workers(
+    place: Place,
+    database: str,
+    base_url: str,
+    processes: int,
+    concurrency: int,
+    window: int = 1000,
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Ferryman's worker processes on that ledger, with an empty broker."""
+    place.empty_broker()
+    env = {
+        "FERRYMAN_DATABASE_URL": database,
+        "FERRYMAN_BROKER_URL": place.broker,
+        "FERRYMAN_CONCURRENCY": str(concurrency),
+        "FERRYMAN_RELAY_WINDOW": str(window),
+        # The vendor's own limit would be all that is measured.
+        "FERRYMAN_RATE_PER_SECOND": "0",
+        "STRIPE_BASE_URL": base_url,
+        "STRIPE_SECRET_KEY": "sk_test_bench",
+    }
+    with started(["-m", "worker"], env, processes) as running:
+        yield running
+
+
+def enqueue(ledger: Ledger, jobs: int) -> None:
+    ledger.execute(ENQUEUE, (jobs,))
+
+
+def done(ledger: Ledger) -> int:
+    row = ledger.execute(DONE).fetchone()
     assert row is not None
     return row[0]

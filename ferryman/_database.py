@@ -137,16 +137,17 @@ class Database:
 
     def _connect(self) -> Connection:
         try:
-            return psycopg.connect(
+            made = psycopg.connect(
                 self._url,
                 autocommit=True,
                 row_factory=dict_row,
-                # Without prepared statements a PgBouncer in transaction mode may stand between.
                 prepare_threshold=None,
                 connect_timeout=CONNECT_SECONDS,
                 tcp_user_timeout=SILENCE_MS,
                 application_name="ferryman-client",
             )
+            _prepare(made)
+            return made
         except psycopg.OperationalError as error:
             raise Unreachable(
                 f"the database does not answer; nothing was stored ({_line(error)})"
@@ -156,6 +157,14 @@ class Database:
             raise InvalidSetting(
                 "FERRYMAN_DATABASE_URL", "must be like postgresql://user:password@host:5432/name"
             ) from None
+
+
+def _prepare(connection: Connection) -> None:
+    """Let the server keep the plans of our statements, unless a PgBouncer stands between: that
+    tells another process id than its server has, and the next transaction may meet another one."""
+    found = connection.execute("SELECT pg_backend_pid() AS pid").fetchone()
+    if found is not None and found["pid"] == connection.info.backend_pid:
+        connection.prepare_threshold = 0
 
 
 def _ours(error: psycopg.Error) -> FerrymanError | None:

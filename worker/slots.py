@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 SHARE = 4
-# Half of the broker's visibility timeout at the most: after that it delivers a message again.
+# After that its job is better told in the ledger why it waits.
 PATIENCE_SECONDS = 30.0
 
 granted: ContextVar[bool] = ContextVar("slot_granted", default=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from tests.harness import Harness, until
@@ -83,18 +82,6 @@ def test_a_vendor_that_is_down_opens_the_breaker_and_all_succeed_later(harness: 
     assert last == [{"breaker": "closed"}]
 
 
-def test_a_wiped_broker_loses_nothing(harness: Harness) -> None:
-    fault(harness, **CHARGES, do="latency", seconds=0.2)
-    jobs = [harness.charge(n=n) for n in range(40)]
-    harness.worker(FERRYMAN_CONCURRENCY="2")
-    until(lambda: harness.rows("SELECT FROM ferryman.jobs WHERE status = 'succeeded'"))
-
-    harness.redis().flushdb()
-
-    assert harness.all_ended(jobs, seconds=60) == {"succeeded": 40}
-    assert len(harness.sandbox.effects(vendor="stripe", kind="charge")) == 40
-
-
 def test_sigterm_finishes_what_is_in_flight_and_hands_back_the_rest(harness: Harness) -> None:
     fault(harness, **CHARGES, do="latency", seconds=1)
     worker = harness.worker(FERRYMAN_CONCURRENCY="10")
@@ -113,53 +100,3 @@ def test_sigterm_finishes_what_is_in_flight_and_hands_back_the_rest(harness: Har
     harness.worker()
     assert harness.all_ended(jobs) == {"succeeded": 30}
     assert len(harness.sandbox.effects(vendor="stripe", kind="charge")) == 30
-
-
-def test_the_same_message_many_times_runs_once(harness: Harness) -> None:
-    from worker.envelope import envelope
-
-    harness.worker()
-    job_id = harness.charge()
-    with harness.redis() as broker:
-        for _ in range(20):
-            broker.lpush("ferryman.stripe", envelope(job_id, "charge", "ferryman.stripe"))
-
-    harness.ended(job_id)
-    until(lambda: harness.redis().llen("ferryman.stripe") == 0)
-
-    assert len(harness.attempts(job_id)) == 1
-    assert len(harness.sandbox.effects(vendor="stripe", kind="charge")) == 1
-
-
-def test_killed_again_and_again_under_faults(harness: Harness) -> None:
-    """Workers die every second or so, while the vendor throttles, fails and cuts."""
-    seeded = {"when": {"probability": 0.06}}
-    harness.sandbox.script(
-        [
-            {"vendor": "stripe", **CHARGES, "do": "latency", "seconds": 0.3},
-            {"vendor": "stripe", **CHARGES, **seeded, "do": "drop_after"},
-            {"vendor": "stripe", **CHARGES, **seeded, "do": "status", "status": 503},
-            {"vendor": "stripe", **CHARGES, **seeded, "do": "throttle", "retry_after": 1},
-        ]
-    )
-    settings = {
-        "FERRYMAN_CONCURRENCY": "8",
-        "FERRYMAN_MAX_CRASHES": "20",
-        "FERRYMAN_MAX_ATTEMPTS": "20",
-        "FERRYMAN_BREAKER_FAIL_MAX": "1000",
-        "FERRYMAN_LEASE_SECONDS": "1",
-        "FERRYMAN_BACKOFF_SECONDS": "0.05",
-    }
-    jobs = [harness.charge(n=n) for n in range(100)]
-    for kill in range(3):
-        worker = harness.worker(**settings)
-        done = 25 * (kill + 1)
-        until(lambda least=done: len(harness.rows(SUCCEEDED)) >= least, 40)
-        harness.kill(worker)
-    harness.worker(**settings)
-
-    assert harness.all_ended(jobs, seconds=60) == {"succeeded": 100}
-    effects = harness.sandbox.effects(vendor="stripe", kind="charge")
-    assert Counter(e["metadata"]["job"] for e in effects) == Counter(str(job) for job in jobs)
-    unexplained = harness.rows("SELECT FROM ferryman.attempts WHERE outcome IS NULL")
-    assert unexplained == []
