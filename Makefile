@@ -31,7 +31,7 @@ up: setup ## Run ferryman here with the fake vendors, until Ctrl-C
 	@$(BIN)/ferryman up --sandbox
 
 test: setup ## Run the tests (embedded servers, or FERRYMAN_DATABASE_URL and FERRYMAN_BROKER_URL)
-	@$(BIN)/pytest -q -rs -n 2 --dist loadfile
+	@$(BIN)/pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## Faults of every kind for ten minutes (SEED=1 DURATION=600), and a table of what was lost or done twice
 	@CHAOS=1 CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(DURATION) $(BIN)/pytest -q -rs tests/chaos

@@ -147,6 +147,7 @@ class VendorBreaker(pybreaker.CircuitBreaker):
         self._take_back(permit)
         if isinstance(error, Misconfigured) or (isinstance(error, Throttled) and not error.local):
             await self._slow_down(error)
+            self._held_until = float("-inf")
         if error is not None and self.is_system_error(error):
             await self._failed(permit)
         elif error is None or (permit.probe and isinstance(error, Refused)):
