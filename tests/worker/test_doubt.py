@@ -13,7 +13,6 @@ from adapters._base import Request, Response, Unavailable, Unknown
 from models import workers
 from tasks import _settle
 from tests.adapters.doubles import Answer
-from tests.harness import SENDGRID_KEY, STRIPE_KEY
 from tests.tasks.driver import Driver, driving
 from worker.verdict import Cancelled, LeaseLost
 
@@ -75,12 +74,7 @@ def stripe() -> Stripe:
 
 
 @pytest.fixture
-async def driver(
-    ledger_url: str, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Driver]:
-    monkeypatch.setenv("STRIPE_SECRET_KEY", STRIPE_KEY)
-    monkeypatch.setenv("SENDGRID_API_KEY", SENDGRID_KEY)
-    monkeypatch.setenv("FROM_EMAIL", "sender@example.com")
+async def driver(ledger_url: str, stripe: Stripe, vendor_keys: None) -> AsyncIterator[Driver]:
     async with driving(ledger_url, stripe) as made:
         yield made
 

@@ -15,7 +15,6 @@ from uuid_utils.compat import uuid7
 from adapters._base import Request, Response, Throttled, Unknown
 from models.walk import Claim, Close, Leaving, Left, NoEffect, Park
 from tests.adapters.doubles import Answer
-from tests.harness import SENDGRID_KEY, STRIPE_KEY
 from tests.tasks.driver import Driver, driving
 from worker.execution import Execution
 
@@ -44,15 +43,8 @@ def stripe(request: Request) -> Answer:
     return Response(200, JSON, json.dumps(body).encode())
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRIPE_SECRET_KEY", STRIPE_KEY)
-    monkeypatch.setenv("SENDGRID_API_KEY", SENDGRID_KEY)
-    monkeypatch.setenv("FROM_EMAIL", "sender@example.com")
-
-
 @pytest.fixture
-async def driver(ledger_url: str) -> AsyncIterator[Driver]:
+async def driver(ledger_url: str, vendor_keys: None) -> AsyncIterator[Driver]:
     async with driving(ledger_url, stripe) as made:
         yield made
 

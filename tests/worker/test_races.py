@@ -20,7 +20,6 @@ from models import settle
 from tasks import _settle
 from tasks._base import Done
 from tests.adapters.doubles import Answer
-from tests.harness import SENDGRID_KEY, STRIPE_KEY
 from tests.tasks.driver import Driver, driving
 from worker.breakers import Breakers
 from worker.verdict import HandedBack, LeaseLost
@@ -89,12 +88,7 @@ def vendors() -> Vendors:
 
 
 @pytest.fixture
-async def driver(
-    ledger_url: str, vendors: Vendors, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Driver]:
-    monkeypatch.setenv("STRIPE_SECRET_KEY", STRIPE_KEY)
-    monkeypatch.setenv("SENDGRID_API_KEY", SENDGRID_KEY)
-    monkeypatch.setenv("FROM_EMAIL", "sender@example.com")
+async def driver(ledger_url: str, vendors: Vendors, vendor_keys: None) -> AsyncIterator[Driver]:
     async with driving(ledger_url, vendors) as made:
         yield made
 
