@@ -3,11 +3,15 @@ its answer arrives."""
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
+
+# What the driver calls a statement that the server keeps; it stands right before its text.
+NAME = re.compile(rb"_pg3_\d+\Z")
 
 
 class Cut:
@@ -18,8 +22,14 @@ class Cut:
         self._words = words
 
     def is_due(self, seen: bytes) -> bool:
-        """Whether these bytes of one connection hold all words."""
-        place = 0
+        """Whether these bytes of one connection hold all words, and their statement not only
+        prepared but bound: else it would be the answer to its preparation that is lost."""
+        first = place = seen.find(self._words[0]) if self._words else -1
+        if first < 0:
+            return False
+        named = NAME.search(seen[: seen.rfind(b"\0", 0, first)])
+        if named and b"\0" + named[0] + b"\0" not in seen[first:]:
+            return False
         for word in self._words:
             if (found := seen.find(word, place)) < 0:
                 return False

@@ -74,4 +74,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("a ledger goes forward only: restore a backup instead")
+    """A ledger goes forward only: what came from outside a job's walk is never thrown away."""
+    raise RuntimeError("there is no way back from this schema: restore a backup instead")
