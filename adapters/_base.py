@@ -14,14 +14,18 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 Row = dict[str, Any]
+
+CANCEL = "cancel"
+"""The step that stops what an earlier step has begun: it leaves also when a cancel was asked."""
 
 
 class Repeat(StrEnum):
@@ -147,6 +151,43 @@ class Response:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """A webhook as it came in: its bytes, its headers by lower-case name, and the address that the
+    vendor called. `url` is None where FERRYMAN_PUBLIC_URL is not set."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a vendor tells by itself, verified. `id` is the vendor's, and the same each time that
+    it tells; `at` is the vendor's own time."""
+
+    id: str
+    type: str
+    at: datetime
+    payload: Row
+
+
+class Forged(Exception):
+    """A webhook that is not known to be the vendor's: its signature, age or certificate is wrong.
+    The message says what, and quotes nothing of it."""
+
+
+class NoEvent(Exception):
+    """A webhook that is the vendor's, but is no event that can be read."""
+
+
+class News(Protocol):
+    """What one event says about one effect, in our words; see `_news.py`. `kind` is the kind of
+    job that understands it."""
+
+    kind: ClassVar[str]
+
+
 class Call(Protocol):
     """The way out to the vendor, for one attempt of one job."""
 
@@ -214,6 +255,17 @@ class Adapter:
     """Kinds of job whose effect can be looked up here by our reference."""
     live_prefixes: ClassVar[tuple[str, ...]] = ()
     """How a live credential begins; such a one is refused outside production."""
+    trial_prefixes: ClassVar[tuple[str, ...]] = ()
+    """How a credential begins that moves nothing real; in production it is warned of."""
+    live_advice: ClassVar[str] = "use a test key"
+    """What to do about a live credential outside production."""
+    renews_credentials: ClassVar[bool] = False
+    """Whether it works with a token that ends now and then, and gets a new one after a 401."""
+    webhook_secrets: ClassVar[tuple[str, ...]] = ()
+    """Environment variables without which no webhook of this vendor is taken; none: it sends
+    none. A comma in one separates secrets that are both valid while they are rotated."""
+    lists_events: ClassVar[bool] = False
+    """Whether past events can be asked for, to fill gaps."""
 
     def prepare(self) -> None:
         """Load what takes long to load, before the first job; runs in a thread."""
@@ -234,12 +286,52 @@ class Adapter:
         joined = "\0".join(os.environ.get(name, "") for name in self.secrets)
         return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
+    def configured(self) -> bool:
+        """Whether all credentials are there."""
+        return all(os.environ.get(name) for name in self.secrets)
+
+    def takes_webhooks(self) -> bool:
+        """Whether what is needed to verify a webhook is there; else the door is closed."""
+        names = self.webhook_secrets
+        return bool(names) and all(self.webhook_secret(name) for name in names)
+
+    def webhook_secret(self, name: str) -> list[str]:
+        """The values of one of `webhook_secrets`: two while it is rotated."""
+        return [part.strip() for part in os.environ.get(name, "").split(",") if part.strip()]
+
+    async def receive(self, delivery: Delivery) -> Sequence[Event]:
+        """Verify a webhook over its raw bytes, and read its events.
+
+        Raises Forged, NoEvent, and Unavailable where it cannot be verified now (a certificate that
+        cannot be fetched): then the vendor is asked to send it again.
+        """
+        raise Forged("this vendor sends no webhooks")
+
+    def events(self, call: Call, since: datetime, until: datetime) -> AsyncIterator[Event]:
+        """The vendor's own list of events between two times, oldest or newest first. Raises as
+        `Call.read` does."""
+        raise NotImplementedError
+
+    async def read_event(self, call: Call, id: str) -> Event | None:
+        """One event by its id, as the vendor tells it. None, or Refused `not_found`: it knows none
+        of that id."""
+        raise NotImplementedError
+
+    def news(self, event: Event) -> Sequence[News]:
+        """What an event says about effects of ours; nothing for those that do not concern us."""
+        return ()
+
     def live_secret(self) -> str | None:
         """The variable that holds a live credential, if one does."""
-        for name in self.secrets:
-            if self.live_prefixes and os.environ.get(name, "").startswith(self.live_prefixes):
-                return name
-        return None
+        return self._beginning(self.live_prefixes)
+
+    def trial_secret(self) -> str | None:
+        """The variable that holds a credential which moves nothing real, if one does."""
+        return self._beginning(self.trial_prefixes)
+
+    def _beginning(self, prefixes: tuple[str, ...]) -> str | None:
+        found = (name for name in self.secrets if os.environ.get(name, "").startswith(prefixes))
+        return next(found, None) if prefixes else None
 
 
 @lru_cache

@@ -30,6 +30,7 @@ from adapters._base import (
     Unavailable,
     Unknown,
     VendorError,
+    adapter,
 )
 from adapters._limits import Pace, Unpaced, quota, rate_limit_reset, retry_after
 from adapters._transport import TooLong, Transport, Whole
@@ -177,7 +178,9 @@ class HttpCall:
         self._journal.saw(interaction)
 
     def _passing(self, answer: Response) -> VendorError | None:
-        if (passing := _passing_error(answer, self._policy)) is not None:
+        passing = _passing_error(answer, self._policy)
+        renewable = answer.status == 401 and adapter(self._vendor).renews_credentials
+        if passing is not None and not renewable:
             self._pace.refused()
         return passing
 

@@ -21,11 +21,15 @@ HEADER_PARTS = ("request-id", "ratelimit", "rate-limit", "should-retry", "replay
 FIELDS = re.compile(
     r"secret|token|password|authorization|card|number|cvc|cvv|iban|account_number|payment_method"
     r"|e?mail|phone|address|name$|^to$|^from$|^cc$|^bcc$|reply_to|subject|content|value|html|text"
-    r"|substitutions|dynamic_template_data|client_secret|fingerprint|last4|receipt_url",
+    r"|substitutions|dynamic_template_data|client_secret|fingerprint|last4|receipt_url"
+    r"|vault|birth_date|tax_id|payer_id",
     re.IGNORECASE,
 )
+# Of an address; there, other names than in a body are harmless (`list-type`, `page_token`).
+URL_FIELDS = frozenset({"client_secret", "access_token", "signature", "token", "key"})
 KEYS = re.compile(
-    r"\b(?:(?:sk|rk|pk|whsec)_\w{4,}|SG\.[\w.-]{8,}|AKIA[0-9A-Z]{12,}|pat-\w+-[\w-]{8,})"
+    r"\b(?:(?:sk|rk|pk|whsec)_\w{4,}|SG\.[\w.-]{8,}|AKIA[0-9A-Z]{12,}|pat-\w+-[\w-]{8,}"
+    r"|A21AA[\w-]{20,})"
 )
 MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 # A UUID is no card: within one, a dash or a letter stands next to every run of digits.
@@ -60,7 +64,10 @@ def url(given: str) -> str:
     """The address without credentials, and with masked values in its query."""
     parts = urlsplit(given)
     host = parts.netloc.rpartition("@")[2]
-    query = "&".join(f"{name}={text(value)}" for name, value in parse_qsl(parts.query))
+    query = "&".join(
+        f"{name}={MASK if name in URL_FIELDS else text(value)}"
+        for name, value in parse_qsl(parts.query)
+    )
     return urlunsplit((parts.scheme, host, text(parts.path), query, ""))
 
 
@@ -90,6 +97,8 @@ def _form(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _masked(value: Any) -> Any:
     match value:
+        case {"currency_code": _, "value": _, **rest} if not rest:
+            return value  # an amount, as PayPal writes it
         case dict():
             return {
                 name: MASK

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from typing import Any
@@ -14,11 +14,23 @@ from typing import Any
 import orjson
 
 from adapters import _base
-from adapters._base import Call, Misconfigured, Refused, Repeat, Request, Response, Unknown
+from adapters import _sendgrid as webhook
+from adapters._base import (
+    Call,
+    Delivery,
+    Event,
+    Misconfigured,
+    Refused,
+    Repeat,
+    Request,
+    Response,
+    Unknown,
+)
 from adapters._mail import Acceptance, Letter, MailOrder, Recipient
 from ferryman import addresses
 
 STEP = "mail"
+PUBLIC_KEY = "SENDGRID_WEBHOOK_PUBLIC_KEY"
 # 202 is acceptance, 200 that of a mail in sandbox mode.
 ACCEPTED = (200, 202)
 DYNAMIC = "d-"
@@ -46,6 +58,7 @@ class Adapter(_base.Adapter):
     base_url_variable = "SENDGRID_BASE_URL"
     # A 403 may also mean a sender that SendGrid does not know: the pause ends with another one.
     secrets = ("SENDGRID_API_KEY", "FROM_EMAIL")
+    webhook_secrets = (PUBLIC_KEY,)
     most_fill_bytes = 10_000
 
     def check(self, letter: Letter) -> None:
@@ -82,6 +95,18 @@ class Adapter(_base.Adapter):
         except Misconfigured as error:
             raise _blamed(error, order) from None
         return _read(call, answer)
+
+    def takes_webhooks(self) -> bool:
+        # A key that cannot be read closes the door, as if there were none.
+        return bool(self._public_keys())
+
+    async def receive(self, delivery: Delivery) -> Sequence[Event]:
+        webhook.verify(delivery, self._public_keys())
+        return webhook.events(delivery)
+
+    def _public_keys(self) -> list[webhook.PublicKey]:
+        found = (webhook.public_key(text) for text in self.webhook_secret(PUBLIC_KEY))
+        return [key for key in found if key]
 
 
 def _ascii(address: str) -> str | None:

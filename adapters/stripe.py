@@ -1,46 +1,40 @@
-"""Stripe: payments. The official SDK builds the requests and reads the answers; our transport
-carries them. Facts: Stripe's API reference, version 2026-10-28.endive."""
+"""Stripe: payments. The official SDK builds the requests; our transport carries them. Facts:
+Stripe's API reference, version 2026-10-28.endive."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextvars import ContextVar
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any, TypeVar
-
-import orjson
-import stripe
 
 from adapters import _base
 from adapters import _stripe as words
-from adapters._base import (
-    Call,
-    Misconfigured,
-    Refused,
-    Repeat,
-    Request,
-    Unavailable,
-    Unknown,
+from adapters import _stripe_events as hooks
+from adapters._base import CANCEL, Call, Delivery, Event, News, NoEvent, Refused, Unknown
+from adapters._payments import (
+    ChargeOrder,
+    Keep,
+    Known,
+    Payment,
+    RefundAnswer,
+    RefundOrder,
+    Since,
 )
-from adapters._payments import ChargeOrder, Payment, RefundAnswer, RefundOrder, Since
+from adapters._signatures import document
+from adapters._stripe_client import Client
+from adapters._stripe_fields import Row, text, theirs
 
-# Set where Stripe repeats the answer that it keeps under an Idempotency-Key, also one of 500:
-# https://docs.stripe.com/api/idempotent_requests
-REPLAYED = "idempotent-replayed"
 # The clocks of two hosts, and the time a request may have been on its way.
 LOOK_BACK_SECONDS = 600
-LOOK = "look"
 PAGE = 100
-# Another request, with the same key or on the same object, still runs.
-CONFLICT = 409
-# Half a minute in all, the longest that one of our requests may take.
-LOCKED_LOOKS = 60
-LOCKED_LOOK_SECONDS = 0.5
+WEBHOOK_SECRET = "STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its variable's name
+# What no request can change any more, so that one in doubt is over.
+NOT_HELD = ("succeeded", "processing", "cancelled")
 
 Found = TypeVar("Found", Payment, RefundAnswer)
-_step: ContextVar[tuple[Call, str, str]] = ContextVar("stripe_step")
 
 
 class Adapter(_base.Adapter):
@@ -49,181 +43,191 @@ class Adapter(_base.Adapter):
     base_url_variable = "STRIPE_BASE_URL"
     secrets = ("STRIPE_SECRET_KEY",)
     live_prefixes = ("sk_live_", "rk_live_")
-    look_ups = frozenset({"charge", "refund"})
+    trial_prefixes = ("sk_test_", "rk_test_")
+    look_ups = frozenset({"charge", "refund", "capture_charge", "cancel_charge"})
+    webhook_secrets = (WEBHOOK_SECRET,)
+    lists_events = True
+    has_customers = True
 
     def prepare(self) -> None:
-        _ = self._v1
+        _ = self._stripe.v1
 
     async def create_customer(self, call: Call, *, key: str) -> str:
         # Nothing of the job may stand in this body: the next job must send the same bytes.
-        customer = await self._send(
+        params = {"metadata": {"ref": key}}
+        return await self._stripe.write(
             call,
             "customer",
             key,
-            lambda: self._v1.customers.create_async({"metadata": {"ref": key}}, _options(key)),
+            lambda v1: v1.customers.create_async(params, _options(key)),
+            lambda customer: text(customer, "id"),
         )
-        return str(customer.id)
 
-    async def charge(self, call: Call, order: ChargeOrder) -> Payment:
-        key = call.key("charge")
-        intent = await self._send(
+    async def charge(self, call: Call, order: ChargeOrder, keep: Keep) -> Payment:
+        # Nothing to keep: one request makes and takes it, and its key leads back to it.
+        key, params = call.key("charge"), words.intent_params(order)
+        payment = await self._stripe.write(
             call,
             "charge",
             key,
-            lambda: self._v1.payment_intents.create_async(
-                words.intent_params(order), _options(key)
-            ),
+            lambda v1: v1.payment_intents.create_async(params, _options(key)),
+            words.payment,
         )
-        if (status := words.PAYMENT_STATUSES.get(intent.status)) is None:
+        if payment.status == "requires_action" and not order.return_url:
             raise Refused("the payment needs a step by its payer", code="authentication_required")
-        return words.payment(intent, status)
+        if payment.status == "failed":
+            code = payment.code or "refused"
+            raise Refused(words.message(code), code=code)
+        return payment
 
-    async def find_charge(self, call: Call, customer: str, since: Since) -> Payment | None:
+    async def resume(self, call: Call, order: ChargeOrder, known: Known) -> Payment:
+        return await self._look(call, known)
+
+    async def read_payment(self, call: Call, known: Known) -> Payment:
+        reference, wish = _reference(known), {"expand": ["latest_charge"]}
+        payment, disputed = await self._stripe.read(
+            call,
+            lambda v1: v1.payment_intents.retrieve_async(reference, wish),
+            lambda intent: (words.payment(intent), words.was_disputed(intent)),
+        )
+        if payment.status != "succeeded":
+            return payment  # nothing was taken that could have been given back
+        whose = {"payment_intent": reference, "limit": PAGE}
+        refunds = self._stripe.listed(call, lambda v1: v1.refunds, whose, words.refund_answer)
+        payment = replace(payment, refunds=tuple([refund async for refund in refunds]))
+        if not disputed:
+            return payment
+        disputes = self._stripe.listed(call, lambda v1: v1.disputes, whose, words.disputed)
+        return replace(payment, disputed=any([one async for one in disputes]))
+
+    async def find_charge(self, call: Call, known: Known, since: Since) -> Payment | None:
         # By list, since Stripe's search lags behind by up to a minute.
-        asked = {"customer": customer, "created": {"gte": _back(since)}, "limit": PAGE}
-        found = [
-            words.payment(intent, words.PAYMENT_STATUSES[intent.status])
-            async for intent in self._list(call, lambda v1: v1.payment_intents, asked)
-            if intent.status in words.PAYMENT_STATUSES and _is_of(intent, call)
-        ]
-        return _only(found)
+        asked: Row = {"created": {"gte": _back(since)}, "limit": PAGE}
+        if known.customer:
+            asked["customer"] = known.customer
+        listed = self._stripe.listed(
+            call,
+            lambda v1: v1.payment_intents,
+            asked,
+            lambda intent: words.payment(intent) if _is_of(intent, call) else None,
+        )
+        return _only([one async for one in listed if one.status not in ("failed", "cancelled")])
 
-    async def find_refund(self, call: Call, payment: str, since: Since) -> RefundAnswer | None:
-        asked = {"payment_intent": payment, "created": {"gte": _back(since)}, "limit": PAGE}
-        found = [
-            words.refund_answer(refund)
-            async for refund in self._list(call, lambda v1: v1.refunds, asked)
-            if _is_of(refund, call)
-        ]
-        return _only([one for one in found if one.status != "failed"])
+    async def capture(self, call: Call, known: Known, amount: int, currency: str) -> Payment:
+        key, reference = call.key("capture"), _reference(known)
+        params = {"amount_to_capture": theirs(amount, currency)}
+        try:
+            return await self._stripe.write(
+                call,
+                "capture",
+                key,
+                lambda v1: v1.payment_intents.capture_async(reference, params, _options(key)),
+                words.payment,
+            )
+        except (Refused, Unknown) as refused:
+            payment = await self._what_became(call, "capture", known, refused)
+        if payment.status == "cancelled":
+            raise Refused("the payment is cancelled", code="charge_cancelled")
+        return payment
+
+    async def cancel_payment(self, call: Call, known: Known) -> Payment:
+        key, reference = call.key(CANCEL), _reference(known)
+        try:
+            return await self._stripe.write(
+                call,
+                CANCEL,
+                key,
+                lambda v1: v1.payment_intents.cancel_async(reference, {}, _options(key)),
+                words.payment,
+            )
+        except (Refused, Unknown) as refused:
+            return await self._what_became(call, CANCEL, known, refused)
 
     async def refund(self, call: Call, order: RefundOrder) -> RefundAnswer:
-        key = call.key("refund")
-        refund = await self._send(
+        key, params = call.key("refund"), words.refund_params(order)
+        return await self._stripe.write(
             call,
             "refund",
             key,
-            lambda: self._v1.refunds.create_async(words.refund_params(order), _options(key)),
+            lambda v1: v1.refunds.create_async(params, _options(key)),
+            words.refund_answer,
         )
-        return words.refund_answer(refund)
+
+    async def find_refund(self, call: Call, known: Known, since: Since) -> RefundAnswer | None:
+        asked = {
+            "payment_intent": _reference(known),
+            "created": {"gte": _back(since)},
+            "limit": PAGE,
+        }
+        listed = self._stripe.listed(
+            call,
+            lambda v1: v1.refunds,
+            asked,
+            lambda refund: words.refund_answer(refund) if _is_of(refund, call) else None,
+        )
+        return _only([one async for one in listed if one.status != "failed"])
+
+    async def receive(self, delivery: Delivery) -> Sequence[Event]:
+        hooks.verify(delivery, self.webhook_secret(WEBHOOK_SECRET))
+        return (hooks.read(document(delivery.body)),)
+
+    async def events(self, call: Call, since: datetime, until: datetime) -> AsyncIterator[Event]:
+        created = {"gte": int(since.timestamp()), "lte": math.ceil(until.timestamp())}
+        asked = {"created": created, "types": list(hooks.READERS), "limit": PAGE}
+        async for event in self._stripe.listed(call, lambda v1: v1.events, asked, _event):
+            yield event
+
+    async def read_event(self, call: Call, id: str) -> Event | None:
+        try:
+            return await self._stripe.read(call, lambda v1: v1.events.retrieve_async(id), _event)
+        except Refused:
+            return None
+
+    def news(self, event: Event) -> Sequence[News]:
+        return hooks.news(event)
+
+    async def _look(self, call: Call, known: Known) -> Payment:
+        reference = _reference(known)
+        return await self._stripe.read(
+            call, lambda v1: v1.payment_intents.retrieve_async(reference), words.payment
+        )
+
+    async def _what_became(
+        self, call: Call, step: str, known: Known, refused: Refused | Unknown
+    ) -> Payment:
+        """Of a payment that can be neither taken nor given up any more. Most often an earlier
+        request of ours did it, of which the answer was lost."""
+        late = refused.code == words.WRONG_STATE or getattr(refused, "look_up", False)
+        payment = await self._look(call, known) if late else None
+        if payment is None or payment.status not in NOT_HELD:
+            raise refused
+        call.answered(step)
+        return payment
 
     @cached_property
-    def _v1(self) -> Any:
-        # Its key is a placeholder: the real one is added on the way out, so that a rotated one
-        # is used at once and none is ever stored with a request.
-        client = stripe.StripeClient(
-            "sk_test_placeholder",
-            http_client=_Bridge(),
-            base_addresses={"api": "https://stripe.invalid"},
-            max_network_retries=0,
-        )
-        return client.v1
-
-    async def _send(self, call: Call, step: str, key: str, make: Any) -> Any:
-        token = _step.set((call, step, key))
-        try:
-            answer = await _once_free(make, call, step)
-        except _Told as answered:
-            answer = answered.told
-        except stripe.StripeError as error:
-            raise await _translate(error, call, step) from error
-        finally:
-            _step.reset(token)
-        call.answered(step)
-        return answer
-
-    async def _list(
-        self, call: Call, of: Callable[[Any], Any], asked: dict[str, Any]
-    ) -> AsyncIterator[Any]:
-        """Every object of a list, page by page."""
-        while True:
-            token = _step.set((call, LOOK, ""))
-            try:
-                page = await of(self._v1).list_async(asked)
-            except stripe.StripeError as error:
-                raise _unread(error) from error
-            finally:
-                _step.reset(token)
-            for one in page.data:
-                yield one
-            if not page.has_more:
-                return
-            asked = {**asked, "starting_after": page.data[-1].id}
+    def _stripe(self) -> Client:
+        return Client(self)
 
 
-class _Bridge(stripe.HTTPClient):
-    """Hands the SDK's request to the call at hand."""
-
-    name = "ferryman"
-
-    async def request_async(  # type: ignore[override]
-        self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
-    ) -> tuple[str, int, Mapping[str, str]]:
-        call, step, key = _step.get()
-        adapter = Adapter()
-        request = Request(
-            method.upper(),
-            url.replace("https://stripe.invalid", adapter.address(), 1),
-            {k: v for k, v in headers.items() if k in SENT_HEADERS},
-            (post_data or "").encode(),
-        )
-        credentials = {"Authorization": f"Bearer {adapter.secret('STRIPE_SECRET_KEY')}"}
-        try:
-            answer = await (
-                call.read(request, credentials=credentials)
-                if request.method == "GET"
-                else call.write(step, request, key=key, repeat=Repeat.KEY, credentials=credentials)
-            )
-        except Unavailable as error:
-            if error.answer is None or error.answer.headers.get(REPLAYED) != "true":
-                raise
-            raise Unknown(
-                "the vendor repeats the failure that it keeps under this key",
-                look_up=True,
-                status=error.status,
-            ) from None
-        if answer.status == 200 and step != LOOK and (told := _told(answer.body)) is not None:
-            raise _Told(told)
-        return answer.body.decode("utf-8", "replace"), answer.status, answer.headers
+def _reference(known: Known) -> str:
+    if known.payment is None:
+        raise Refused("the vendor has made no such payment", code="not_found")
+    return known.payment
 
 
-class _Told(Exception):
-    """A good answer, on its way past the SDK, which would make a tree of objects of it: that took
-    more time than all the rest of a charge here."""
-
-    def __init__(self, told: dict[str, Any]) -> None:
-        super().__init__()
-        self.told = SimpleNamespace(**told)
+def _options(key: str) -> Any:
+    return {"idempotency_key": key}
 
 
-def _told(body: bytes) -> dict[str, Any] | None:
-    """The answer's fields, or None where the SDK had better say what is wrong with it."""
+def _event(found: Row) -> Event | None:
     try:
-        told = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return hooks.read(found)
+    except NoEvent:
         return None
-    return told if isinstance(told, dict) and "id" in told else None
 
 
-SENT_HEADERS = ("Idempotency-Key", "Content-Type", "Stripe-Version", "User-Agent")
-
-
-async def _once_free(make: Any, call: Call, step: str) -> Any:
-    """A request of a worker that died may still run at Stripe: its key is locked until it ends."""
-    for _ in range(LOCKED_LOOKS):
-        try:
-            return await make()
-        except stripe.StripeError as error:
-            if error.http_status != CONFLICT:
-                raise
-        await call.no_effect(step)
-        await asyncio.sleep(LOCKED_LOOK_SECONDS)
-    return await make()
-
-
-def _is_of(found: Any, call: Call) -> bool:
-    known = found.metadata or {}
-    return "job" in known and known["job"] == str(call.job_id)
+def _is_of(found: Row, call: Call) -> bool:
+    return words.job_of(found) == call.job_id
 
 
 def _back(since: Since) -> int:
@@ -239,41 +243,3 @@ def _only(found: Sequence[Found]) -> Found | None:
             for_person=True,
         )
     return found[0] if found else None
-
-
-def _unread(error: stripe.StripeError) -> Exception:
-    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        return Misconfigured("STRIPE_SECRET_KEY is not accepted", status=error.http_status)
-    return Unavailable("the vendor's list cannot be read", status=error.http_status)
-
-
-def _options(key: str) -> Any:
-    return {"idempotency_key": key}
-
-
-async def _translate(error: stripe.StripeError, call: Call, step: str) -> Exception:
-    """Stripe's word into ours. Only a refusal of the request itself tells about its effect."""
-    code = getattr(error, "code", None) or ""
-    status = error.http_status
-    if isinstance(error, stripe.IdempotencyError):
-        await call.no_effect(step)
-        return Unknown("the vendor key is known with other parameters", status=status, look_up=True)
-    if status == CONFLICT:
-        await call.no_effect(step)
-        return Unavailable("an earlier request still runs", status=status, retry_after=1.0)
-    if isinstance(error, stripe.InvalidRequestError) and call.doubtful(step):
-        # Stripe did not get as far as the key: this says nothing of what the earlier one did.
-        await call.no_effect(step)
-        return Unknown(
-            "refused, while an earlier request may have had its effect",
-            status=status,
-            look_up=True,
-        )
-    if isinstance(error, stripe.CardError | stripe.InvalidRequestError) and status:
-        call.answered(step)
-        decline = getattr(error, "decline_code", None) or words.decline_code(error)
-        word = words.CODES.get(decline or "") or words.CODES.get(code, "refused")
-        return Refused(words.message(word), code=word, status=status)
-    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        return Misconfigured("STRIPE_SECRET_KEY is not accepted", status=status)
-    return Unknown("the vendor's answer cannot be read", status=status)

@@ -19,7 +19,8 @@ CHALLENGE = 'Bearer realm="ferryman"'
 
 
 class Gate:
-    """Stands before every route. Tokens are compared in constant time."""
+    """Stands before every route but that of webhooks, which are signed. Tokens are compared in
+    constant time."""
 
     def __init__(self, app: ASGIApp, tokens: Iterable[str]) -> None:
         self._app = app

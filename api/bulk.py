@@ -13,8 +13,8 @@ from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
 from api import body, openapi, schemas
-from api.jobs import check_times
-from api.ledger import Ledger, TheLedger
+from api.enqueue import check_times
+from api.ledger import Ledger, TheLedger, refused
 from api.lines import LONGEST, MEDIA_TYPE, Answers, Line, chunks
 from api.problems import Problem, invalid, unacceptable
 from ferryman import requests
@@ -136,20 +136,7 @@ def _row(line: Line, local: bool) -> Row:
 def _told(answer: Stored, number: int) -> bytes:
     if answer.state is None:
         return b'{"id":"%s"}\n' % str(answer.id).encode()
-    return _error(_problem(answer.state, str(answer.problem)), number)
-
-
-def _problem(state: str, words: str) -> Problem:
-    field, _, message = words.partition(": ")
-    match state:
-        case "FE409":
-            return Problem("key-conflict", "Use a new key, or the same arguments.", field=field)
-        case "55P03":
-            return Problem(
-                "key-in-flight", "Try again when that transaction has ended.", field=field
-            )
-        case _:
-            return invalid(field, message)
+    return _error(refused(answer.state, str(answer.problem)), number)
 
 
 def _error(problem: Problem, number: int) -> bytes:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api import openapi, schemas
+from api import doors, openapi, schemas
 from api.ledger import Ledger, TheLedger, down
 from models.migrate import config
 
@@ -47,9 +47,11 @@ async def healthz() -> dict[str, str]:
 )
 async def readyz(request: Request, ledger: TheLedger) -> dict[str, Any]:
     """503 without the ledger or with another schema than this version's. `degraded` names what is
-    down while jobs are still accepted: without the broker they wait in the ledger."""
+    down while jobs are still accepted: without the broker they wait in the ledger, and where
+    `webhooks.stripe` is named, what Stripe sends is not taken: what verifies it is not set."""
     _, broker = await asyncio.gather(_check_ledger(ledger), _answers(request.app.state.broker_url))
-    return {"status": "ready", "degraded": [] if broker else ["broker"]}
+    shut = [f"webhooks.{vendor}" for vendor in doors.closed()]
+    return {"status": "ready", "degraded": [*([] if broker else ["broker"]), *shut]}
 
 
 @router.get(

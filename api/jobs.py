@@ -1,46 +1,43 @@
-"""`/v1/jobs`: enqueue a job, look at one, wait for its end, list them, see its attempts."""
+"""`/v1/jobs`: look at a job, wait for its end, list them, see its attempts."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from uuid_utils.compat import uuid7
+from starlette.convertors import StringConvertor, register_url_convertor
 
-from api import body, openapi, schemas
+from api import openapi, schemas
 from api.ledger import Ledger, TheLedger
-from api.problems import Problem, invalid
-from ferryman import requests
-from ferryman.errors import InvalidArguments
-from ferryman.policies import policies
+from api.problems import Problem
 from models import jobs
-from models.engine import dumps
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=openapi.responses(401, 421, 503))
 
 Row = dict[str, Any]
 JobId = Annotated[UUID, Path(description="the job's id")]
-Wait = Annotated[
-    float, Query(ge=0, description="seconds to wait for the job's end; at most 60 are waited")
-]
 
 LONGEST_WAIT_SECONDS = 60.0
 # Quick jobs are told of at once, slow ones cost few looks.
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.05, 0.25
 UNSETTLED = ("waiting", "running")
-# Longer arguments take milliseconds to check: other requests go on meanwhile.
-LARGE_BYTES = 16_384
 
-# A key in somebody's open transaction must not hold this request up.
-LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '1s'")
+
+class _Id(StringConvertor):
+    """What stands for an id in a path: not the doors of other methods beside it."""
+
+    regex = "(?!(?:bulk|retry)$)[^/]+"
+
+
+register_url_convertor("job", _Id())
 
 
 class Filters(BaseModel):
@@ -59,83 +56,27 @@ class Filters(BaseModel):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-@router.post(
-    "",
-    status_code=201,
-    response_model=schemas.Job,
-    summary="Enqueue a job",
-    responses=openapi.responses(400, 409, 410, 413, 415, 422)
-    | {200: {"model": schemas.Job, "description": "The job that this key names already"}},
-    openapi_extra=openapi.new_job(),
-)
-async def enqueue(request: Request, response: Response, ledger: TheLedger) -> Row:
-    """Store a job, once for its key. It is checked whole before anything is stored."""
-    asked = await body.read(request, schemas.NewJob)
-    key = _key(asked, request)
-    check_times(asked)
-    args = await _checked_args(asked, ledger, small=_is_small(request))
-    _check_vendor(asked)
-    new_id = uuid7()
-    wish = asked.model_dump(exclude={"args"}) | {
-        "id": new_id,
-        "key": key,
-        "args": dumps(args),
-        "priority": asked.priority or "normal",
+class Look(BaseModel):
+    """The query of one job; an unknown parameter is refused, for a misspelt one does not wait."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="seconds to wait for the job's end; at most 60 are waited"
+    )
+    until: Literal["end", "action"] = Field(
+        "end", description="action: wait no longer, either, once its payer has to act"
+    )
+
+
+def shown(job: Row, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A job as an answer. Not by a model: to check our own columns took as long as all else."""
+    document = {
+        name: value.astimezone(UTC) if isinstance(value, datetime) else value
+        for name, value in job.items()
     }
-    job = await ledger.run(partial(_store, wish=wish))
-    if job is None:
-        raise Problem("job-removed", "Its key names a job that ended long ago.", field="key")
-    response.status_code = 201 if job["id"] == new_id else 200
-    response.headers["Location"] = f"{router.prefix}/{job['id']}"
-    return job
-
-
-async def _store(connection: AsyncConnection, wish: Row) -> Row | None:
-    if wish["key"] is not None:
-        await connection.execute(LOCK_TIMEOUT)
-    return await jobs.job(connection, await jobs.enqueue(connection, wish))
-
-
-def _key(asked: schemas.NewJob, request: Request) -> str | None:
-    """The key of the body or of the header `Idempotency-Key`; both must agree."""
-    given = request.headers.getlist("idempotency-key")
-    if not given:
-        return asked.key
-    if len(given) > 1 or not 1 <= len(given[0]) <= 255 or not given[0].isascii():
-        raise invalid("Idempotency-Key", "must be one text of 1 to 255 ASCII characters")
-    if asked.key not in (None, given[0]):
-        raise invalid("key", "differs from the header Idempotency-Key")
-    return given[0]
-
-
-def check_times(asked: schemas.NewJob) -> None:
-    """Raises Problem where the job would expire before it could run."""
-    if asked.expires_at and asked.expires_at <= (asked.run_at or datetime.now(UTC)):
-        raise invalid("expires_at", "must be later than run_at" if asked.run_at else "is past")
-
-
-def _check_vendor(asked: schemas.NewJob) -> None:
-    able = [name for name, policy in policies().items() if asked.kind in policy.kinds]
-    if asked.vendor not in (None, *able):
-        raise invalid("vendor", f"must be one of {', '.join(able)} for this kind")
-
-
-def _is_small(request: Request) -> bool:
-    length = request.headers.get("content-length", "")
-    return length.isdecimal() and int(length) < LARGE_BYTES
-
-
-async def _checked_args(asked: schemas.NewJob, ledger: Ledger, *, small: bool) -> Row:
-    def check() -> Row:
-        made = requests.validate(asked.kind, asked.args)
-        if ledger.local:
-            made.check_here()
-        return made.args()
-
-    try:
-        return check() if small else await asyncio.to_thread(check)
-    except InvalidArguments as error:
-        raise invalid(error.field, error.message) from None
+    content = orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    return Response(content, status, headers, media_type="application/json")
 
 
 @router.get(
@@ -164,31 +105,41 @@ async def listed(asked: Annotated[Filters, Query()], ledger: TheLedger) -> Row:
 
 
 @router.get(
-    "/{id}",
-    response_model=schemas.Job,
+    "/{id:job}",
+    response_class=Response,
     summary="One job",
-    responses=openapi.responses(404, 422),
+    responses=openapi.responses(404, 422) | {200: {"model": schemas.Job, "description": "The job"}},
 )
-async def one(request: Request, id: JobId, ledger: TheLedger, wait: Wait = 0.0) -> Row:
+async def one(
+    request: Request, id: JobId, ledger: TheLedger, asked: Annotated[Look, Query()]
+) -> Response:
     """With `wait`, the answer comes as soon as the job is no longer waiting or running, and after
-    that time in any case. A job that is `unknown` is not waited for."""
-    if wait > 0:
-        await _wait(request, id, ledger, min(wait, LONGEST_WAIT_SECONDS))
-    job = await ledger.run(lambda connection: jobs.job(connection, id))
+    that time in any case. A job that is `unknown` is not waited for. With `until=action` the answer
+    also comes as soon as a payment waits for its payer: `action_url` in the result is for him."""
+    if asked.wait > 0:
+        await _wait(request, id, ledger, asked)
+    job = await ledger.job(id)
     if job is None:
         raise no_job()
-    return job
+    return shown(job)
 
 
-async def _wait(request: Request, id: UUID, ledger: Ledger, seconds: float) -> None:
-    """Return when the job is settled or missing, the time is over, or nobody listens any more."""
-    until, pause = time.monotonic() + seconds, FIRST_LOOK_SECONDS
-    while await ledger.status(id) in UNSETTLED:
+async def _wait(request: Request, id: UUID, ledger: Ledger, asked: Look) -> None:
+    """Return when there is something to tell, the time is over, or nobody listens any more."""
+    until = time.monotonic() + min(asked.wait, LONGEST_WAIT_SECONDS)
+    pause = FIRST_LOOK_SECONDS
+    while _goes_on(await ledger.progress(id), asked):
         left = until - time.monotonic()
         if left <= 0 or request.app.state.stopping or await request.is_disconnected():
             return
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.5, LAST_LOOK_SECONDS)
+
+
+def _goes_on(found: jobs.Progress | None, asked: Look) -> bool:
+    if found is None or found.status not in UNSETTLED:
+        return False
+    return not (asked.until == "action" and found.needs_payer)
 
 
 @router.get(

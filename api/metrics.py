@@ -1,10 +1,10 @@
-"""`/metrics`: the ledger's figures in Prometheus' text format."""
+"""`/metrics`: the ledger's figures in Prometheus' text format, and this process's webhooks."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +19,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from adapters._base import adapter
 from api import openapi
+from api.doors import OUTCOMES
 from api.ledger import Ledger
 from ferryman.policies import policies
 from models import metrics
@@ -75,8 +77,9 @@ class Kept(Generic[Figure]):
 class Figures:
     """What one API process tells; two kinds of counts apart, since only one is urgent."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, webhooks: Mapping[tuple[str, str], int]) -> None:
         self._ledger = ledger
+        self._webhooks = webhooks
         self._open = Kept(partial(self._counts, metrics.OPEN))
         self._ended = Kept(partial(self._counts, metrics.ENDED))
         self._others = Kept(self._look)
@@ -84,7 +87,7 @@ class Figures:
     async def read(self) -> list[Metric]:
         counts = [*await self._open.get(), *await self._ended.get()]
         others = await self._others.get()
-        return [*_of_jobs(counts), *others]
+        return [*_of_jobs(counts), *others, _of_webhooks(self._webhooks)]
 
     async def _counts(self, statuses: tuple[str, ...]) -> list[Row]:
         return await self._ledger.run(
@@ -109,7 +112,8 @@ class Figures:
 )
 async def shown(request: Request) -> Text:
     """Needs the token like all the rest: Prometheus sends one with `authorization`. The figures
-    are the ledger's, so every API process tells the same."""
+    are the ledger's, so every API process tells the same, but for the webhooks: each counts those
+    that it has answered since its start."""
     figures: Figures = request.app.state.figures
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Given(await figures.read()))
@@ -189,6 +193,17 @@ def _latency(totals: list[Row]) -> Metric:
             n += own[bound]["n"] if bound in own else 0
             buckets.append((bound, float(n)))
         made.add_metric((vendor,), buckets, sum(row["seconds"] for row in own.values()))
+    return made
+
+
+def _of_webhooks(counts: Mapping[tuple[str, str], int]) -> Metric:
+    made = CounterMetricFamily(
+        "ferryman_webhooks", "Webhooks answered, by their outcome", labels=("vendor", "outcome")
+    )
+    for vendor in policies():
+        if adapter(vendor).webhook_secrets:
+            for outcome in OUTCOMES:
+                made.add_metric((vendor, outcome), counts.get((vendor, outcome), 0))
     return made
 
 

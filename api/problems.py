@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _log = logging.getLogger("ferryman.api")
@@ -22,9 +23,12 @@ MEDIA_TYPE = "application/problem+json"
 # Each kind of problem, its status and its title; the kind is the end of the document's `type`.
 KINDS: dict[str, tuple[int, str]] = {
     "malformed-json": (400, "The body is not JSON"),
+    "forged": (400, "The webhook is not known to be the vendor's"),
+    "no-event": (400, "The webhook is no event that can be kept"),
     "unauthorized": (401, "A bearer token is needed"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "That method does not work here"),
+    "too-slow": (408, "The body took too long to come"),
     "key-conflict": (409, "The key already names a job with other arguments"),
     "key-in-flight": (409, "The key stands in an open transaction"),
     "not-possible": (409, "The job's state does not allow that"),
@@ -33,8 +37,11 @@ KINDS: dict[str, tuple[int, str]] = {
     "unsupported-media-type": (415, "The body must be application/json"),
     "wrong-host": (421, "The request names another host"),
     "invalid-arguments": (422, "An argument is not acceptable"),
+    "too-many-requests": (429, "The token has made too many requests"),
     "internal-error": (500, "Something went wrong in ferryman"),
     "ledger-down": (503, "The ledger does not answer"),
+    "unverifiable": (503, "The webhook cannot be verified now"),
+    "busy": (503, "More comes in than can be held"),
 }
 BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
@@ -178,14 +185,25 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
     return error.response()
 
 
-async def _http_exception(_: Request, error: Exception) -> JSONResponse:
+async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if kind := BY_STATUS.get(error.status_code):
         detail = "See /openapi.json for what there is."
-        return Problem(kind, detail, headers=error.headers).response()
+        headers = error.headers if kind == "not-found" else _allowed(request) or error.headers
+        return Problem(kind, detail, headers=headers).response()
     title = HTTPStatus(error.status_code).phrase
     document = {"type": "about:blank", "title": title, "status": error.status_code, "detail": title}
     return _json(document, error.status_code, error.headers)
+
+
+def _allowed(request: Request) -> dict[str, str] | None:
+    """All methods that the document tells of for a path; the framework knows those of one route."""
+    paths: dict[str, Any] = request.app.openapi()["paths"]
+    # A path that is spelled out comes before one with a parameter.
+    for template in sorted(paths, key=lambda path: "{" in path):
+        if compile_path(template)[0].match(request.url.path):
+            return {"Allow": ", ".join(sorted(method.upper() for method in paths[template]))}
+    return None
 
 
 async def _bad_parameter(_: Request, error: Exception) -> JSONResponse:

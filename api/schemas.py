@@ -58,24 +58,20 @@ DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 Moment = Annotated[datetime, BeforeValidator(moment), DATE_TIME]
 QueryMoment = Annotated[datetime, BeforeValidator(moment_in_query), DATE_TIME]
 Utc = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC)), DATE_TIME]
-Word = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
-NoteText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable)]
-JobError = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "title": "Job error",
-            "required": ["code", "message", "type"],
-            "properties": {
-                "code": {"type": "string", "description": "from one closed, neutral list"},
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "status": {"type": "integer", "description": "the vendor's HTTP status"},
-            },
-        }
-    ),
+# What `_printable` takes, as the document can say it.
+PRINTABLE: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
+Word = Annotated[
+    str,
+    Field(min_length=1, max_length=255, json_schema_extra=PRINTABLE),
+    AfterValidator(_printable),
 ]
+NoteText = Annotated[
+    str,
+    Field(min_length=1, max_length=500, json_schema_extra=PRINTABLE),
+    AfterValidator(_printable),
+]
+# Spelled out in `results.py`: what stands in the ledger is shown, whoever wrote it.
+JobError = Annotated[dict[str, Any], WithJsonSchema({"$ref": "#/components/schemas/JobError"})]
 
 
 class NewJob(BaseModel):
@@ -298,11 +294,34 @@ class Vendor(BaseModel):
     unknown: int
     oldest_due_at: Utc | None = Field(description="since when the oldest due job waits")
     last_hour: LastHour
+    webhooks: Literal["open", "closed"] | None = Field(
+        description="whether what it sends is taken; null: it sends nothing"
+    )
+    polls_events: bool = Field(
+        description="whether its own list of events can be read, with what is set for this API"
+    )
     breaker_changes: list[BreakerChange] = Field(description="the latest, oldest first")
 
 
 class Vendors(BaseModel):
     vendors: list[Vendor]
+
+
+class PollEvents(BaseModel):
+    """How far back to look."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="Poll events")
+
+    since_seconds: int | None = Field(
+        None, ge=1, le=2_592_000, description="absent: a little before the last such look"
+    )
+
+
+class Taken(BaseModel):
+    """What a webhook held."""
+
+    events: int
+    new: int = Field(description="how many of them were not known yet")
 
 
 class Health(BaseModel):

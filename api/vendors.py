@@ -1,18 +1,22 @@
-"""`/v1/vendors`: how each vendor does, and a person's way to pause it."""
+"""`/v1/vendors`: how each vendor does, a person's way to pause it, and to have its events read."""
 
 from __future__ import annotations
 
 import logging
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
+from uuid_utils.compat import uuid7
 
+from adapters._base import Adapter, adapter
 from api import body, openapi, schemas
 from api.ledger import TheLedger
-from api.problems import Problem
+from api.problems import Problem, invalid
+from ferryman import requests
 from ferryman.policies import Policy, policies
-from models import scorecard, vendors
+from models import jobs, scorecard, vendors
+from models.engine import dumps
 
 router = APIRouter(
     prefix="/v1/vendors", tags=["vendors"], responses=openapi.responses(401, 421, 503)
@@ -66,9 +70,56 @@ async def resume(request: Request, vendor: Name, ledger: TheLedger) -> Row:
     return await _changed(ledger, vendor, change, f"resumed: {note}")
 
 
-async def _note(request: Request, vendor: str) -> str:
+@router.post(
+    "/{vendor}/poll-events",
+    status_code=202,
+    response_model=schemas.Job,
+    summary="Read a vendor's own list of events",
+    responses=CHANGE_PROBLEMS,
+    openapi_extra=openapi.body("PollEvents", {"since_seconds": 7200}, required=False),
+)
+async def poll_events(request: Request, response: Response, vendor: Name, ledger: TheLedger) -> Row:
+    """For those that no webhook brought: a job of its own, whose result tells how many were `seen`
+    and how many of them are `new`. Without `since_seconds` it looks back to a little before the
+    last such look, or a day. Workers do so by themselves every few minutes."""
+    _known(vendor)
+    asked = await body.read_if_any(request, schemas.PollEvents)
+    wish = _poll(vendor, asked)
+
+    async def work(connection: AsyncConnection) -> Row | None:
+        return await jobs.job(connection, await jobs.enqueue(connection, wish))
+
+    job = await ledger.run(work)
+    assert job is not None
+    response.headers["Location"] = f"/v1/jobs/{job['id']}"
+    return job
+
+
+def _poll(vendor: str, asked: schemas.PollEvents) -> Row:
+    """The new job. Raises Problem (422)."""
+    if not adapter(vendor).lists_events:
+        raise invalid("vendor", "keeps no list of its events")
+    args = asked.model_dump(exclude_none=True)
+    made = requests.validate("poll_events", args, internal=True)
+    return {
+        "kind": made.kind,
+        "args": dumps(made.args()),
+        "key": None,
+        "run_at": None,
+        "vendor": vendor,
+        "priority": "normal",
+        "expires_at": None,
+        "id": uuid7(),
+    }
+
+
+def _known(vendor: str) -> None:
     if vendor not in policies():
         raise Problem("not-found", "There is no vendor of that name.", field="vendor")
+
+
+async def _note(request: Request, vendor: str) -> str:
+    _known(vendor)
     return (await body.read(request, schemas.Note)).note
 
 
@@ -96,9 +147,17 @@ def _card(vendor: str, found: Row) -> Row:
         "quota": _quota(state),
         "paused": _pause(state),
         **{name: queue[name] for name in ("waiting", "in_flight", "unknown", "oldest_due_at")},
+        "webhooks": _webhooks(adapter(vendor)),
+        "polls_events": adapter(vendor).lists_events and adapter(vendor).configured(),
         "last_hour": {**calls, "error_rate": calls["errors"] / max(1, calls["calls"])},
         "breaker_changes": found["changes"],
     }
+
+
+def _webhooks(found: Adapter) -> str | None:
+    if not found.webhook_secrets:
+        return None
+    return "open" if found.takes_webhooks() else "closed"
 
 
 def _limit(policy: Policy) -> Row:

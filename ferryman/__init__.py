@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     )
     from ferryman.requests import (
         BulkEmail,
+        CancelCharge,
+        CaptureCharge,
         Charge,
         Recipient,
         Refund,
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BulkEmail",
+    "CancelCharge",
+    "CaptureCharge",
     "Charge",
     "FerrymanError",
     "Forbidden",

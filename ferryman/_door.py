@@ -64,6 +64,12 @@ class Controls(Protocol):
     def vendor(self, name: str, step: str, note: str) -> Document:
         """Pause or resume a vendor; its scorecard after that."""
 
+    def poll_events(self, vendor: str, since_seconds: int | None = None) -> Document:
+        """Have a vendor's own list of events read; the job that does it."""
+
+    def job(self, id: UUID, wait: float = 0) -> Document:
+        """As a Door's."""
+
 
 def door() -> Door:
     """For applications: FERRYMAN_URL where it is set, else the database.

@@ -1,7 +1,10 @@
-"""Ferryman's HTTP API, as its client sees it. Nothing is sent twice of its own accord."""
+"""Ferryman's HTTP API, as its client sees it. Nothing is sent twice of its own accord, but for what
+the API's rate limit kept out."""
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +28,7 @@ from ferryman.errors import (
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
+TOO_MANY = 429
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # One long poll; the API may answer earlier.
 LONGEST_WAIT = 20.0
@@ -106,10 +110,25 @@ class Api:
     def vendor(self, name: str, step: str, note: str) -> Document:
         return self._call("POST", f"v1/vendors/{quote(name, safe='')}/{step}", json=_noted(note))
 
+    def poll_events(self, vendor: str, since_seconds: int | None = None) -> Document:
+        asked = {} if since_seconds is None else {"since_seconds": since_seconds}
+        path = f"v1/vendors/{quote(vendor, safe='')}/poll-events"
+        return self._call("POST", path, json=asked)
+
     def _call(self, method: str, path: str, **request: Any) -> Document:
         return self._read(self._send(method, path, **request))
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Raises Unreachable. A request above the token's rate is sent when there is room again."""
+        until = time.monotonic() + ANSWER_SECONDS
+        while True:
+            response = self._once(method, path, **request)
+            seconds = _told_to_wait(response)
+            if seconds is None or time.monotonic() + seconds > until:
+                return response
+            time.sleep(seconds)
+
+    def _once(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             return self._client.request(method, path, **request)
         except (httpx.ConnectError, httpx.ConnectTimeout):
@@ -140,6 +159,14 @@ class Api:
             f"what answers at {self._name} is not ferryman's API (status {response.status_code});"
             " is FERRYMAN_URL right?"
         )
+
+
+def _told_to_wait(response: httpx.Response) -> float | None:
+    """Seconds until the rate has room, with some of one's own, so that not all come at once."""
+    told = response.headers.get("retry-after", "")
+    if response.status_code != TOO_MANY or not told.isdecimal():
+        return None
+    return int(told) * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, hides nothing
 
 
 def _noted(note: str | None) -> Document:

@@ -19,6 +19,8 @@ OVERRIDES = (
     "breaker_reset_seconds",
     "look_up_seconds",
     "rate_per_second",
+    "action_seconds",
+    "poll_seconds",
 )
 
 
@@ -41,6 +43,9 @@ class Policy(BaseModel):
     breaker_fail_max: int
     breaker_reset_seconds: float
     repeat_seconds: float
+    repeat_seconds_of: dict[str, float] = {}
+    action_seconds: float
+    poll_seconds: float
     response_max_bytes: int
     rate_per_second: float
     rate_burst: int = Field(ge=1)
@@ -48,6 +53,10 @@ class Policy(BaseModel):
     look_up_seconds: float
     batch_size: int = 1
     concurrency: int = 1
+
+    def repeats_for(self, step: str) -> float:
+        """How long the vendor key of that step is trusted to dedupe."""
+        return self.repeat_seconds_of.get(step, self.repeat_seconds)
 
 
 @lru_cache

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     database_direct_url: str | None = Field(
         None, description="past a PgBouncer: for LISTEN and migrations"
     )
-    database_pool: int = Field(10, ge=1, description="connections of one API process")
+    database_pool: int = Field(10, ge=3, description="connections of one API process")
     broker_url: str | None = Field(None, description="plain redis://… of Redis or Valkey")
     home: Path = Field(Path(".ferryman"), description="data folder of the embedded servers")
     env: str = Field("development", description="`production` allows live keys, nothing else does")
@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     breaker_reset_seconds: float | None = Field(None, gt=0)
     rate_per_second: float | None = Field(None, ge=0, description="of every vendor; 0: no rate")
     look_up_seconds: float | None = Field(None, gt=0)
+    action_seconds: float | None = Field(None, gt=0)
+    poll_seconds: float | None = Field(None, ge=0, description="between event polls; 0: none")
+    api_rate: float = Field(1000, ge=0, description="requests a second of one token; 0: no limit")
 
     @property
     def production(self) -> bool:
@@ -86,6 +89,14 @@ class Settings(BaseSettings):
                 else f"set it, or start `ferryman up` (looked for in {self.home})",
             )
         return str(state[name])
+
+
+def adopt_env_file() -> None:
+    """Bring `.env` into this process's environment, below what is set there already: adapters read
+    their vendors' secrets from it. For service processes; a library leaves its host's alone."""
+    from dotenv import load_dotenv
+
+    load_dotenv(Settings.model_config.get("env_file"))  # type: ignore[arg-type]
 
 
 def alive(pid: int) -> bool:

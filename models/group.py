@@ -78,11 +78,13 @@ class GroupCommit(Generic[Item, Answer]):
         *,
         size: Callable[[Item], int] | None = None,
         patience_seconds: float = 60.0,
+        linger_seconds: float = LINGER_SECONDS,
     ) -> None:
         self._line = line
         self._statement = statement
         self._size = size
         self._patience = patience_seconds
+        self._linger = linger_seconds
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._flusher: asyncio.Task[None] | None = None
 
@@ -96,7 +98,7 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _flush(self) -> None:
         try:
-            await asyncio.sleep(LINGER_SECONDS)
+            await asyncio.sleep(self._linger)
             while self._waiting:
                 most = self._fitting()
                 group, self._waiting = self._waiting[:most], self._waiting[most:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, literal_column, select, text, tuple_
@@ -25,7 +25,7 @@ SHOWN: tuple[Any, ...] = (
     Job.attempts,
     Job.run_at,
     Job.expires_at,
-    Job.result,
+    literal_column("ferryman.result(jobs)").label("result"),
     Job.error,
     Job.key,
     Job.batch_id,
@@ -46,6 +46,13 @@ SELECT FROM ferryman.jobs WHERE id = :id AND fence = :fence AND status = 'runnin
 """)
 
 
+class Progress(NamedTuple):
+    """`needs_payer`: a payment cannot go on without its payer."""
+
+    status: str
+    needs_payer: bool
+
+
 async def is_held(connection: AsyncConnection, id: UUID, fence: int) -> bool:
     """Whether this attempt still holds the job; if so, until the transaction ends."""
     found = await connection.execute(HELD, {"id": id, "fence": fence})
@@ -58,10 +65,12 @@ async def status(connection: AsyncConnection, id: UUID) -> str | None:
     return found
 
 
-async def statuses(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, str]:
-    """The status of each of these jobs that there is."""
-    rows = await connection.execute(select(Job.id, Job.status).where(Job.id.in_(ids)))
-    return {row.id: row.status for row in rows}
+async def progress(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, Progress]:
+    """How far each of these jobs is that there is."""
+    acts = Job.result["action_url"].astext.is_not(None)
+    query = select(Job.id, Job.status, acts.label("acts")).where(Job.id.in_(ids))
+    rows = await connection.execute(query)
+    return {row.id: Progress(row.status, bool(row.acts)) for row in rows}
 
 
 async def enqueue(connection: AsyncConnection, wish: Row) -> UUID:

@@ -1,184 +1,123 @@
-"""Customers, charges and refunds. Amounts in ISO 4217 minor units."""
+"""Charges. Amounts in ISO 4217 minor units."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from models.engine import dumps
+
 Row = dict[str, Any]
 
-# Others wait so long for who creates a customer, who may have died with it. Two that create it at
-# once send the same key, and so make one: the wait only spares the vendor.
-CREATING_SECONDS = 5
-
-CUSTOMER = text("""
-INSERT INTO ferryman.customers AS c (id, vendor, app_user, creating_until)
-VALUES (:id, :vendor, :app_user, now() + make_interval(secs => :seconds))
-    ON CONFLICT (vendor, account, app_user) DO UPDATE SET creating_until = excluded.creating_until
- WHERE c.vendor_reference IS NULL AND (c.creating_until IS NULL OR c.creating_until < now())
-RETURNING c.id, c.vendor_reference, true AS ours
-""")
-
-KNOWN_CUSTOMER = text("""
-SELECT id, vendor_reference, false AS ours FROM ferryman.customers
- WHERE vendor = :vendor AND account = 'default' AND app_user = :app_user
-""")
-
-# The first one stays: payments are looked for under it.
-CUSTOMER_CREATED = text("""
-UPDATE ferryman.customers
-   SET vendor_reference = coalesce(vendor_reference, :reference), creating_until = NULL
- WHERE vendor = :vendor AND account = 'default' AND app_user = :app_user
-RETURNING vendor_reference
-""")
-
-# Its id is the vendor key of its creation, and a new one escapes an answer that the vendor keeps
-# under the old: a second customer without payments costs nothing.
-CUSTOMER_LET_GO = text("""
-UPDATE ferryman.customers SET creating_until = NULL, id = coalesce(CAST(:renewed AS uuid), id)
- WHERE id = :id AND vendor_reference IS NULL
-""")
-
+# Forward only. What had failed or was cancelled may still turn out to have been taken; what was
+# taken moves on by refunds and disputes alone.
 WRITE_CHARGES = text("""
-INSERT INTO ferryman.charges
-       (id, vendor, vendor_reference, customer, status, amount, currency, metadata, created_at)
-SELECT id, vendor, vendor_reference, customer, status, amount, currency, metadata, created_at
+INSERT INTO ferryman.charges AS c
+       (id, vendor, vendor_reference, vendor_session, customer, status, amount, currency, metadata,
+        created_at)
+SELECT id, vendor, vendor_reference, vendor_session, customer, status, amount, currency, metadata,
+       created_at
   FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-    AS r(id uuid, vendor text, vendor_reference text, customer text, status text, amount bigint,
-         currency text, metadata jsonb, created_at timestamptz)
+    AS r(id uuid, vendor text, vendor_reference text, vendor_session text, customer text,
+         status text, amount bigint, currency text, metadata jsonb, created_at timestamptz)
  ORDER BY id
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO UPDATE
+   SET status = CASE excluded.status WHEN 'succeeded'
+                     THEN ferryman.charge_status(excluded.amount, c.refunded, c.disputed)
+                     ELSE excluded.status END,
+       amount = excluded.amount, created_at = excluded.created_at,
+       -- What is made by something new has nothing of the old.
+       vendor_reference = CASE WHEN excluded.vendor_session <> c.vendor_session
+                               THEN excluded.vendor_reference
+                               ELSE coalesce(excluded.vendor_reference, c.vendor_reference) END,
+       vendor_session = coalesce(excluded.vendor_session, c.vendor_session)
+ WHERE c.status IN ('requires_action', 'processing', 'failed', 'cancelled')
+    OR (c.status = 'authorized' AND excluded.status = 'succeeded')
 """)
 
-CHARGE = text("""
-SELECT c.id, c.vendor, c.vendor_reference, c.status, c.amount, c.currency, c.reserved, c.refunded
-  FROM ferryman.charges c WHERE c.id = :id
-""")
-
-# The condition stands in the UPDATE itself: under any number of refunds at once, what is reserved
-# and refunded never exceeds the amount.
-RESERVE = text("""
-WITH wish AS (
-  SELECT coalesce(CAST(:amount AS bigint), amount - refunded - reserved) AS amount
-    FROM ferryman.charges WHERE id = :charge
-)
-UPDATE ferryman.charges c SET reserved = c.reserved + w.amount
-  FROM wish w
- WHERE c.id = :charge AND c.status IN ('succeeded', 'partially_refunded')
-   AND w.amount > 0 AND c.refunded + c.reserved + w.amount <= c.amount
-RETURNING c.currency, c.vendor, w.amount
-""")
-
-# A statement of its own, so that the one above sees what was committed while this one waited.
-LOCK_CHARGE = text("SELECT FROM ferryman.charges WHERE id = :charge FOR UPDATE")
-
-REFUND = text("""
-SELECT f.id, f.charge_id, f.amount, f.currency, f.status, f.vendor, c.vendor_reference AS payment
-  FROM ferryman.refunds f JOIN ferryman.charges c ON c.id = f.charge_id WHERE f.id = :id
-""")
-
-INSERT_REFUND = text("""
-INSERT INTO ferryman.refunds (id, charge_id, vendor, status, amount, currency, reason)
-VALUES (:id, :charge, :vendor, 'reserved', :amount, :currency, :reason)
-    ON CONFLICT (id) DO UPDATE SET status = 'reserved', amount = excluded.amount
-""")
-
-# What a refund had reserved is given back when it fails and becomes `refunded` when it succeeds. A
-# success that comes late is a fact, and counts although its reservation was given back already.
-WRITE_REFUNDS = text("""
+# The end of a payment that was begun, or held: `failed`, `cancelled`, or taken by `amount`.
+MOVE_CHARGES = text("""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-      AS r(id uuid, status text, vendor_reference text)
+      AS r(id uuid, status text, amount bigint, vendor_reference text)
 ), locked AS (
-  SELECT c.id FROM ferryman.charges c
-   WHERE c.id IN (SELECT f.charge_id FROM ferryman.refunds f JOIN r USING (id))
-   ORDER BY c.id FOR UPDATE
-), was AS (
-  SELECT f.id, f.status FROM ferryman.refunds f JOIN r USING (id)
-   WHERE f.charge_id IN (SELECT id FROM locked) ORDER BY f.id FOR UPDATE OF f
-), moved AS (
-  UPDATE ferryman.refunds f
-     SET status = r.status, vendor_reference = coalesce(r.vendor_reference, f.vendor_reference)
-    FROM r JOIN was w USING (id)
-   WHERE f.id = r.id AND (w.status IN ('reserved', 'pending')
-                          OR (w.status = 'failed' AND r.status IN ('succeeded', 'pending')))
-  RETURNING f.charge_id, f.amount, f.status, w.status AS was
-), sums AS (
-  SELECT charge_id,
-         coalesce(sum(amount) FILTER (WHERE was <> 'failed'
-                                        AND status IN ('succeeded', 'failed')), 0) AS released,
-         coalesce(sum(amount) FILTER (WHERE was = 'failed' AND status = 'pending'), 0) AS taken,
-         coalesce(sum(amount) FILTER (WHERE status = 'succeeded'), 0) AS refunded
-    FROM moved GROUP BY charge_id
+  SELECT c.id FROM ferryman.charges c JOIN r USING (id) ORDER BY c.id FOR UPDATE OF c
 )
 UPDATE ferryman.charges c
-   SET reserved = c.reserved - s.released + s.taken, refunded = c.refunded + s.refunded,
-       status = CASE WHEN c.refunded + s.refunded >= c.amount THEN 'refunded'
-                     WHEN c.refunded + s.refunded > 0 THEN 'partially_refunded'
-                     ELSE c.status END
-  FROM sums s WHERE c.id = s.charge_id
+   SET status = CASE r.status WHEN 'succeeded'
+                     THEN ferryman.charge_status(coalesce(r.amount, c.amount), c.refunded,
+                                                 c.disputed)
+                     ELSE r.status END,
+       amount = coalesce(r.amount, c.amount), taken_by = NULL,
+       vendor_reference = coalesce(r.vendor_reference, c.vendor_reference)
+  FROM r JOIN locked l USING (id)
+ WHERE c.id = r.id
+   AND ((r.status IN ('failed', 'cancelled') AND c.status IN ('requires_action', 'processing'))
+        OR (r.status IN ('succeeded', 'cancelled') AND c.status = 'authorized'))
 """)
 
+# What a person said was taken, by the name that the vendor has for it.
+NAME_CHARGES = text("""
+UPDATE ferryman.charges c
+   SET vendor_reference = r.vendor_reference,
+       vendor_session = coalesce(r.vendor_session, c.vendor_session)
+  FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS r(id uuid, vendor_reference text, vendor_session text)
+ WHERE c.id = r.id AND c.vendor_reference IS NULL
+""")
 
-@dataclass(frozen=True)
-class Customer:
-    """An application's user at a vendor. `ours`: this caller holds the right to create it."""
+# A job that was to take a held payment, or to let go of it, has ended without doing so.
+RELEASE_CHARGES = text("""
+UPDATE ferryman.charges c SET taken_by = NULL
+  FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(job uuid) WHERE c.taken_by = r.job
+""")
 
-    id: UUID
-    vendor_reference: str | None
-    ours: bool
+# One job at a time takes a held payment, or lets go of it.
+TAKE = text("""
+UPDATE ferryman.charges SET taken_by = :job
+ WHERE id = :charge AND status = 'authorized' AND (taken_by IS NULL OR taken_by = :job)
+   AND amount >= coalesce(CAST(:amount AS bigint), 1)
+RETURNING id
+""")
 
+# By the vendor's time; within one second the end of a dispute counts.
+DISPUTE = text("""
+WITH was AS (SELECT id, disputed FROM ferryman.charges WHERE id = :charge FOR UPDATE)
+UPDATE ferryman.charges c
+   SET disputed = :disputed, disputed_at = :at,
+       status = CASE WHEN c.status IN ('succeeded', 'partially_refunded', 'refunded', 'disputed')
+                     THEN ferryman.charge_status(c.amount, c.refunded, :disputed)
+                     ELSE c.status END
+  FROM was
+ WHERE c.id = was.id
+   AND (c.disputed_at IS NULL OR c.disputed_at < :at
+        OR (c.disputed_at = :at AND NOT CAST(:disputed AS boolean)))
+RETURNING was.disputed <> :disputed
+""")
 
-@dataclass(frozen=True)
-class Reservation:
-    """A refund whose amount is set aside. `payment` is the vendor's reference of the charge."""
+CHARGE_COLUMNS = """
+SELECT c.id, c.vendor, c.vendor_reference, c.vendor_session, c.customer, c.status, c.amount,
+       c.currency, c.reserved, c.refunded, c.taken_by, c.created_at, c.disputed,
+       extract(epoch FROM now() - c.created_at)::float8 AS age_seconds
+  FROM ferryman.charges c
+"""
+CHARGE = text(f"{CHARGE_COLUMNS} WHERE c.id = :id")
+BY_REFERENCE = text(f"""{CHARGE_COLUMNS}
+ WHERE c.vendor = :vendor AND c.account = 'default'
+   AND (c.vendor_reference = :payment OR c.vendor_session = :session)
+ LIMIT 1
+""")
 
-    id: UUID
-    charge_id: UUID
-    amount: int
-    currency: str
-    status: str
-    vendor: str
-    payment: str | None
-
-
-async def customer(
-    connection: AsyncConnection, vendor: str, app_user: str, new_id: UUID
-) -> Customer:
-    """The customer's row; the first to ask may create it at the vendor, the others wait."""
-    values = {"vendor": vendor, "app_user": app_user}
-    row = (await connection.execute(KNOWN_CUSTOMER, values)).one_or_none()
-    if row is None or row.vendor_reference is None:
-        wish = {**values, "id": new_id, "seconds": CREATING_SECONDS}
-        row = (await connection.execute(CUSTOMER, wish)).one_or_none() or row
-    if row is None:
-        row = (await connection.execute(KNOWN_CUSTOMER, values)).one()
-    return Customer(row.id, row.vendor_reference, row.ours)
-
-
-async def known_customer(connection: AsyncConnection, vendor: str, app_user: str) -> str | None:
-    """The vendor's id of the app's user, if it was created there."""
-    values = {"vendor": vendor, "app_user": app_user}
-    row = (await connection.execute(KNOWN_CUSTOMER, values)).one_or_none()
-    return row.vendor_reference if row else None
-
-
-async def customer_created(
-    connection: AsyncConnection, vendor: str, app_user: str, reference: str
-) -> str:
-    """The vendor has made the customer; returns the one that is used from now on."""
-    values = {"vendor": vendor, "app_user": app_user, "reference": reference}
-    first: str = await connection.scalar(CUSTOMER_CREATED, values)
-    return first
-
-
-async def customer_let_go(connection: AsyncConnection, id: UUID, renewed: UUID | None) -> None:
-    """The creation failed: the next one may try at once, under the `renewed` id if there is one."""
-    await connection.execute(CUSTOMER_LET_GO, {"id": id, "renewed": renewed})
+STANDS = text("""
+SELECT j.id, j.status AS job_status, c.status, c.vendor_reference
+  FROM ferryman.jobs j LEFT JOIN ferryman.charges c ON c.id = j.id
+ WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.vendor = :vendor
+""")
 
 
 async def charge(connection: AsyncConnection, id: UUID) -> Row | None:
@@ -187,37 +126,40 @@ async def charge(connection: AsyncConnection, id: UUID) -> Row | None:
     return dict(row) if row else None
 
 
-async def reserve(
-    connection: AsyncConnection, id: UUID, charge_id: UUID, amount: int | None, reason: str | None
-) -> Reservation | None:
-    """Set the refund's amount aside, once a job; no amount means all that is left.
-
-    None: the charge does not bear it (see `charge` for why). A repeat returns the first answer;
-    after a failure, which gave the amount back, it is set aside anew.
-    """
-    await connection.execute(LOCK_CHARGE, {"charge": charge_id})
-    known = await reservation(connection, id)
-    if known is not None and known.status != "failed":
-        return known
-    values = {"charge": charge_id, "amount": amount}
-    row = (await connection.execute(RESERVE, values)).one_or_none()
-    if row is None:
-        return None
-    await connection.execute(
-        INSERT_REFUND,
-        {
-            "id": id,
-            "charge": charge_id,
-            "vendor": row.vendor,
-            "amount": row.amount,
-            "currency": row.currency,
-            "reason": reason,
-        },
-    )
-    return await reservation(connection, id)
+async def by_reference(
+    connection: AsyncConnection, vendor: str, payment: str | None, session: str | None = None
+) -> Row | None:
+    """The charge that the vendor knows by that reference, or by what it was made by."""
+    values = {"vendor": vendor, "payment": payment, "session": session}
+    row = (await connection.execute(BY_REFERENCE, values)).mappings().one_or_none()
+    return dict(row) if row else None
 
 
-async def reservation(connection: AsyncConnection, id: UUID) -> Reservation | None:
-    """What a refund has set aside, if it has."""
-    row = (await connection.execute(REFUND, {"id": id})).mappings().one_or_none()
-    return Reservation(**row) if row else None
+async def begin(connection: AsyncConnection, row: Row) -> None:
+    """A payment is begun: from now on money may move by its session."""
+    await connection.execute(WRITE_CHARGES, {"rows": dumps([row])})
+
+
+async def take(
+    connection: AsyncConnection, charge_id: UUID, job_id: UUID, amount: int | None
+) -> bool:
+    """Give one job the right to take a held payment, or to let go of it. False: it is not held, is
+    another's to take, or holds less than `amount`."""
+    values = {"charge": charge_id, "job": job_id, "amount": amount}
+    return (await connection.execute(TAKE, values)).one_or_none() is not None
+
+
+async def dispute(
+    connection: AsyncConnection, charge_id: UUID, *, disputed: bool, at: datetime
+) -> bool:
+    """A payer disputes the charge, or does no more. False: that was known, or is out of date."""
+    values = {"charge": charge_id, "disputed": disputed, "at": at}
+    return bool((await connection.execute(DISPUTE, values)).scalar_one_or_none())
+
+
+async def stand(
+    connection: AsyncConnection, vendor: str, ids: Sequence[UUID]
+) -> dict[UUID, tuple[str, str | None, str | None]]:
+    """Of each of these jobs its status, and the status and reference of its payment."""
+    found = await connection.execute(STANDS, {"vendor": vendor, "ids": list(ids)})
+    return {row.id: (row.job_status, row.status, row.vendor_reference) for row in found}

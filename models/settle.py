@@ -23,11 +23,22 @@ Row = dict[str, Any]
 # A statement of its own, so that the next one sees what was committed while this one waited.
 LOCK = text("SELECT FROM ferryman.jobs WHERE id = :id FOR UPDATE")
 
+# A payment that may be taken at the vendor without another word from us.
+OPEN = """EXISTS (SELECT FROM ferryman.charges c
+                   WHERE c.id = j.id AND c.vendor_reference IS NOT NULL
+                     AND c.status IN ('requires_action', 'processing'))"""
+
 # `harmless`: what was sent last may be sent again under the same vendor key.
-LOCKED = text("""
-SELECT j.id, j.kind, j.vendor, j.args, j.status, j.look_at, j.result,
+LOCKED = text(f"""
+SELECT j.id, j.kind, j.vendor, j.args, j.status, j.look_at, j.result, j.round,
+       j.pending OR (j.status = 'waiting' AND {OPEN}) AS pending,
+       extract(epoch FROM now() - (SELECT a.started_at FROM ferryman.attempts a
+                                    WHERE a.job_id = j.id AND a.number = j.fence))::float8
+         AS running_seconds,
        EXISTS (SELECT FROM ferryman.sends s
                 WHERE s.job_id = j.id AND s.answered_at IS NULL) AS doubtful,
+       EXISTS (SELECT FROM ferryman.interventions i
+                WHERE i.job_id = j.id AND i.action = 'late proof') AS proven,
        coalesce((SELECT bool_and(s.repeat = 'natural'
                                  OR (s.repeat = 'key' AND s.repeat_until > now()))
                    FROM ferryman.sends s
@@ -45,7 +56,7 @@ WITH settled AS (
      SET status = :status, reason = NULL, result = CAST(:result AS jsonb),
          error = CAST(:error AS jsonb), fence = j.fence + 1, worker_id = NULL,
          deadline_at = NULL, looking = false, look_at = NULL, crashes = 0,
-         published_at = NULL, finished_at = now()
+         pending = false, published_at = NULL, finished_at = now()
    WHERE j.id = :id AND j.status = ANY(CAST(:leaves AS text[]))
      AND (CAST(:answered AS text[]) IS NULL OR NOT EXISTS (
            SELECT FROM ferryman.sends s WHERE s.job_id = j.id AND s.answered_at IS NULL
@@ -89,16 +100,31 @@ UPDATE ferryman.jobs j
 RETURNING status
 """)
 
+# What is under way at the vendor is stopped there, by the job's own next run.
+CANCEL_PENDING = text("""
+UPDATE ferryman.jobs
+   SET cancel_at = now(), pending = true, run_at = now(), published_at = NULL, publishes = 0,
+       reason = 'a cancel was asked; it is stopped at the vendor'
+ WHERE id = :id AND status = 'waiting'
+RETURNING status
+""")
+
+# News of a job that waits for its vendor: it looks at once.
+WAKE = text("""
+UPDATE ferryman.jobs SET run_at = now(), published_at = NULL, publishes = 0
+ WHERE id = :id AND status = 'waiting' AND pending AND run_at > now()
+""")
+
 # From the beginning, with all its attempts. `fresh`: with new vendor keys, since the vendor would
 # repeat its stored answer under the old ones.
-AGAIN = text("""
+AGAIN = text(f"""
 WITH again AS (
   UPDATE ferryman.jobs j
      SET status = 'waiting', reason = 'sent again by a person', error = NULL, result = NULL,
          attempts = 0, crashes = 0, throttled_since = NULL, run_at = now(), due_at = now(),
          expires_at = CASE WHEN expires_at > now() THEN expires_at END,
          look_at = NULL, looks = 0, cancel_at = NULL, published_at = NULL, publishes = 0,
-         finished_at = NULL, round = j.round + CAST(:fresh AS boolean)::int
+         pending = {OPEN}, finished_at = NULL, round = j.round + CAST(:fresh AS boolean)::int
    WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.status IN ('failed', 'unknown')
   RETURNING j.id
 ), waived AS (
@@ -108,8 +134,11 @@ WITH again AS (
 SELECT id FROM again
 """)
 
+# What is known to have had its effect after all is never sent again.
 FAILED = """
  WHERE status = 'failed'
+   AND NOT EXISTS (SELECT FROM ferryman.interventions i
+                    WHERE i.job_id = jobs.id AND i.action = 'late proof')
    AND (CAST(:kind AS text) IS NULL OR kind = :kind)
    AND (CAST(:vendor AS text) IS NULL OR vendor = :vendor)
    AND (CAST(:code AS text) IS NULL OR error ->> 'code' = :code)
@@ -148,8 +177,8 @@ class Filters:
 
 async def lock(connection: AsyncConnection, id: UUID) -> Row | None:
     """The job's row, held until the transaction ends: `id, kind, vendor, args, status, look_at,
-    result`, whether it is `doubtful`, and whether to repeat it under its vendor keys would be
-    `harmless`."""
+    result, pending, round, running_seconds`, whether it is `doubtful`, whether to repeat it under
+    its vendor keys would be `harmless`, and whether its effect was `proven` after its end."""
     await connection.execute(LOCK, {"id": id})
     row = (await connection.execute(LOCKED, {"id": id})).mappings().one_or_none()
     return dict(row) if row else None
@@ -184,6 +213,17 @@ async def ask_to_cancel(connection: AsyncConnection, row: Row, looks: Looks) -> 
     values = {"id": row["id"], "seconds": looks.get(row["kind"], {}).get(row["vendor"])}
     became: str = await connection.scalar(CANCEL_IN_DOUBT, values)
     return became
+
+
+async def cancel_pending(connection: AsyncConnection, id: UUID) -> str:
+    """Let a job stop what is under way at its vendor; its status now."""
+    became: str = await connection.scalar(CANCEL_PENDING, {"id": id})
+    return became
+
+
+async def wake(connection: AsyncConnection, id: UUID) -> None:
+    """Let a job that waits for its vendor look at once."""
+    await connection.execute(WAKE, {"id": id})
 
 
 async def again(connection: AsyncConnection, ids: Sequence[UUID], *, fresh: bool) -> list[UUID]:

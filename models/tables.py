@@ -28,6 +28,17 @@ EMAIL_STATUSES = (
     "duplicate",
     "cancelled",
 )
+CHARGE_STATUSES = (
+    "requires_action",
+    "processing",
+    "authorized",
+    "succeeded",
+    "partially_refunded",
+    "refunded",
+    "disputed",
+    "cancelled",
+    "failed",
+)
 priority_type = ENUM("high", "normal", "low", name="priority", schema=SCHEMA)
 NOW = text("now()")
 ZERO = text("0")
@@ -124,6 +135,8 @@ class Job(Base):
     # Counts the times that its absence was proven: each has vendor keys of its own.
     round: Mapped[int] = mapped_column(server_default=ZERO)
     cancel_at: Mapped[datetime | None]
+    # Its effect is under way at the vendor, and its payer or a bank decides: it waits for that.
+    pending: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class JobKey(Base):
@@ -266,6 +279,8 @@ class VendorState(Base):
     quota_limit: Mapped[int | None]
     quota_remaining: Mapped[int | None]
     quota_reset_at: Mapped[datetime | None]
+    # Its list of events was read up to here, by the vendor's time.
+    polled_until: Mapped[datetime | None]
 
 
 class BreakerChange(Base):
@@ -351,12 +366,25 @@ class Customer(Base):
 
 
 class Charge(Base):
-    """One payment. Amounts in ISO 4217 minor units; its id is that of the job that made it."""
+    """One payment. Amounts in ISO 4217 minor units; its id is that of the job that made it.
+
+    `amount`: what was taken; before that, what is asked for or held. `vendor_session`: the
+    vendor's handle of what the payment is made by, where that is not the payment itself.
+    `taken_by`: the job that takes a held payment, or lets go of it.
+    """
 
     __tablename__ = "charges"
     __table_args__ = (
         UniqueConstraint("vendor", "account", "vendor_reference"),
+        one_of("status", CHARGE_STATUSES),
         CheckConstraint("reserved >= 0 AND refunded >= 0", name="sums"),
+        Index(
+            "charges_session_idx",
+            "vendor",
+            "vendor_session",
+            postgresql_where=text("vendor_session IS NOT NULL"),
+        ),
+        Index("charges_taken_idx", "taken_by", postgresql_where=text("taken_by IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -364,6 +392,7 @@ class Charge(Base):
     account: Mapped[str] = mapped_column(server_default=text("'default'"))
     # None: a person said that it was taken, and ferryman never saw it.
     vendor_reference: Mapped[str | None]
+    vendor_session: Mapped[str | None]
     customer: Mapped[str]
     status: Mapped[str]
     amount: Mapped[int]
@@ -371,11 +400,16 @@ class Charge(Base):
     reserved: Mapped[int] = mapped_column(server_default=ZERO)
     refunded: Mapped[int] = mapped_column(server_default=ZERO)
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    # By the vendor's time of the last thing that was told of a dispute.
+    disputed: Mapped[bool] = mapped_column(server_default=text("false"))
+    disputed_at: Mapped[datetime | None]
+    taken_by: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class Refund(Base):
-    """One refund of a charge; its id is that of the job that makes it."""
+    """One refund of a charge; its id is that of the job that makes it. One made at the vendor's by
+    a person has an id of its own. `told_at`: the vendor's time of what was last told of it."""
 
     __tablename__ = "refunds"
     __table_args__ = (
@@ -393,7 +427,37 @@ class Refund(Base):
     amount: Mapped[int]
     currency: Mapped[str]
     reason: Mapped[str | None]
+    told_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Event(Base):
+    """What a vendor told by itself: one row an event, however often and by whatever way it came.
+
+    `at` is the vendor's time. `due_at`: when it is next to be read into the ledger; none once that
+    is done, and `outcome` says what came of it.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        UniqueConstraint("vendor", "account", "event_id"),
+        one_of("via", ("webhook", "poll")),
+        Index("events_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    vendor: Mapped[str]
+    account: Mapped[str] = mapped_column(server_default=text("'default'"))
+    event_id: Mapped[str]
+    type: Mapped[str]
+    at: Mapped[datetime]
+    payload: Mapped[dict[str, Any]]
+    via: Mapped[str]
+    received_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    due_at: Mapped[datetime | None] = mapped_column(server_default=NOW)
+    tries: Mapped[int] = mapped_column(server_default=ZERO)
+    handled_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
 
 
 class Email(Base):

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models import mail, objects, payments
+from models import mail, objects, payments, refunds
 from models.engine import driver_sql, dumps
 from models.group import Connection
 
@@ -38,7 +38,9 @@ class Claim:
 class Claimed:
     """A job that is ours while the lease holds. `fence` is also the attempt's number.
 
-    `looking`: it was `unknown`, and runs for a look-up that must send nothing.
+    `looking`: it was `unknown`, and runs for a look-up that must send nothing. `pending`: its
+    effect is under way at the vendor. `cancel_asked`: somebody wants it stopped. `expires_in`:
+    seconds until it expires, by its own `expires_at`.
     """
 
     id: UUID
@@ -54,6 +56,9 @@ class Claimed:
     looking: bool
     looks: int
     round: int
+    pending: bool
+    cancel_asked: bool
+    expires_in: float | None
     sends: Sequence[Row]
 
 
@@ -67,7 +72,8 @@ class Left(Enum):
 
 @dataclass(frozen=True)
 class Leaving:
-    """The mark that a request may have left, committed before its first byte does."""
+    """The mark that a request may have left, committed before its first byte does. `stops`: it
+    stops what was begun, and leaves also when a cancel was asked."""
 
     job_id: UUID
     attempt: int
@@ -76,6 +82,7 @@ class Leaving:
     repeat: str
     repeat_seconds: float | None
     request: Row
+    stops: bool = False
 
 
 @dataclass
@@ -84,6 +91,7 @@ class Close:
 
     `look_seconds`: if it becomes `unknown`, it is looked up after so long (None: it cannot be).
     `absent`: nothing that was sent had an effect; what is sent from now on has new vendor keys.
+    `pending`: the effect is under way at the vendor, so that a cancel has to stop it there first.
     `if_cancelled`, `if_doubtful`: rows to write where a cancel that was asked meanwhile ends the
     job, or has it looked up first.
     """
@@ -101,6 +109,7 @@ class Close:
     trace: Row | None = None
     look_seconds: float | None = None
     absent: bool = False
+    pending: bool = False
     answered: Sequence[str] = ()
     interactions: Sequence[Row] = ()
     writes: dict[str, list[Row]] = field(default_factory=dict)
@@ -174,6 +183,8 @@ WITH r AS (
   SELECT id, fence, worker_id FROM claimed ON CONFLICT DO NOTHING
 )
 SELECT id, kind, vendor, args, fence, attempts, batch_id, claim, looking, looks, round,
+       pending, cancel_at IS NOT NULL AS cancel_asked,
+       extract(epoch FROM expires_at - now())::float8 AS expires_in,
        coalesce(expires_at, 'infinity') < now()
          OR due_at < now() - make_interval(secs => :max_wait) AS expired,
        coalesce(extract(epoch FROM now() - throttled_since), 0)::float8 AS throttled_seconds,
@@ -191,7 +202,7 @@ LEAVE = driver_sql("""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
       AS r(job_id uuid, attempt bigint, step text, vendor_key text, repeat text,
-           repeat_seconds float8, request jsonb)
+           repeat_seconds float8, request jsonb, stops boolean)
 ), held AS (
   SELECT j.id, j.fence, j.cancel_at IS NOT NULL AS cancelled FROM ferryman.jobs j
     JOIN (SELECT DISTINCT job_id, attempt FROM r) AS r ON j.id = r.job_id AND j.fence = r.attempt
@@ -199,7 +210,8 @@ WITH r AS (
 ), stopped AS (
   SELECT r.job_id, r.attempt, r.step
     FROM r JOIN held h ON h.id = r.job_id AND h.fence = r.attempt AND h.cancelled
-   WHERE NOT EXISTS (SELECT FROM ferryman.sends p WHERE p.job_id = r.job_id AND p.step = r.step
+   WHERE NOT r.stops
+     AND NOT EXISTS (SELECT FROM ferryman.sends p WHERE p.job_id = r.job_id AND p.step = r.step
                         AND p.answered_at IS NULL)
 ), marked AS (
   INSERT INTO ferryman.sends AS s
@@ -225,10 +237,11 @@ WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
       AS r(job_id uuid, fence bigint, status text, outcome text, reason text,
            delay_seconds float8, counts boolean, throttled boolean, result jsonb, error jsonb,
-           trace jsonb, look_seconds float8, absent boolean, answered jsonb, interactions jsonb)
+           trace jsonb, look_seconds float8, absent boolean, pending boolean, answered jsonb,
+           interactions jsonb)
 ), held AS (
   SELECT j.id, j.fence,
-         CASE WHEN r.status <> 'waiting' OR j.cancel_at IS NULL THEN r.status
+         CASE WHEN r.status <> 'waiting' OR j.cancel_at IS NULL OR r.pending THEN r.status
               WHEN r.absent OR NOT EXISTS (
                      SELECT FROM ferryman.sends s WHERE s.job_id = j.id
                         AND s.answered_at IS NULL AND NOT r.answered ? s.step) THEN 'cancelled'
@@ -240,9 +253,14 @@ WITH r AS (
      SET status = h.status,
          reason = CASE WHEN h.status = r.status THEN r.reason WHEN h.status = 'unknown'
                        THEN 'a cancel was asked; looks up whether it took effect' END,
-         result = coalesce(r.result, j.result), error = r.error,
+         result = CASE WHEN h.status IN ('failed', 'cancelled') THEN r.result
+                       ELSE coalesce(r.result, j.result) END,
+         error = r.error,
          run_at = CASE WHEN h.status = 'waiting'
-                       THEN now() + make_interval(secs => r.delay_seconds) ELSE j.run_at END,
+                       THEN now() + make_interval(secs => CASE WHEN j.cancel_at IS NULL
+                         THEN r.delay_seconds ELSE least(r.delay_seconds, 5) END)
+                       ELSE j.run_at END,
+         pending = r.pending,
          look_at = CASE WHEN h.status = 'unknown'
                         THEN now() + make_interval(secs => r.look_seconds) END,
          looks = j.looks + (j.looking AND r.counts)::int, looking = false,
@@ -305,7 +323,10 @@ RETURNING j.id
 # Locks are taken in this order everywhere: jobs, then these.
 WRITERS: dict[str, TextClause] = {
     "charges": payments.WRITE_CHARGES,
-    "refunds": payments.WRITE_REFUNDS,
+    "charge_moves": payments.MOVE_CHARGES,
+    "charge_names": payments.NAME_CHARGES,
+    "charge_releases": payments.RELEASE_CHARGES,
+    "refunds": refunds.WRITE_REFUNDS,
     "emails": mail.WRITE_EMAILS,
     "objects": objects.WRITE_OBJECTS,
 }

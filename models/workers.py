@@ -39,7 +39,7 @@ LEAVE = text("DELETE FROM ferryman.workers WHERE id = :id")
 # ended in order, which is nobody's fault.
 RESCUE = text("""
 WITH stranded AS (
-  SELECT j.id, j.fence, j.crashes, j.worker_id, j.looking, j.cancel_at,
+  SELECT j.id, j.fence, j.crashes, j.worker_id, j.looking, j.cancel_at, j.pending,
          (CAST(:looks AS jsonb) -> j.kind ->> j.vendor)::float8 AS look_seconds,
          EXISTS (SELECT FROM ferryman.workers w WHERE w.id = j.worker_id) AS crashed
     FROM ferryman.jobs j
@@ -61,10 +61,11 @@ WITH stranded AS (
           WHERE n.job_id = s.id AND n.answered_at IS NULL) d
 ), fated AS (
   SELECT j.*, CASE WHEN looking OR NOT harmless THEN 'unknown'
-                   WHEN cancel_at IS NOT NULL AND NOT doubtful THEN 'cancelled'
-                   WHEN cancel_at IS NOT NULL AND look_seconds IS NOT NULL THEN 'unknown'
+                   WHEN cancel_at IS NOT NULL AND NOT doubtful AND NOT pending THEN 'cancelled'
+                   WHEN cancel_at IS NOT NULL AND doubtful AND look_seconds IS NOT NULL
+                   THEN 'unknown'
                    WHEN counted < :max_crashes THEN 'waiting'
-                   WHEN doubtful THEN 'unknown' ELSE 'failed' END AS fate
+                   WHEN doubtful OR pending THEN 'unknown' ELSE 'failed' END AS fate
     FROM judged j
 ), attempts AS (
   UPDATE ferryman.attempts a SET finished_at = now(), outcome = 'lease_lost'
@@ -76,7 +77,7 @@ UPDATE ferryman.jobs j
        run_at = CASE WHEN f.fate = 'waiting' THEN now() ELSE j.run_at END,
        look_at = CASE WHEN f.fate = 'unknown' AND (NOT f.looking OR f.counted < :max_crashes)
                       THEN now() + make_interval(secs => f.look_seconds) END,
-       looking = false,
+       looking = false, pending = f.pending AND f.fate = 'waiting',
        reason = CASE f.fate
          WHEN 'waiting' THEN 'its worker was lost; it runs again'
          WHEN 'unknown' THEN 'its worker was lost after a request may have left' END,
@@ -93,7 +94,7 @@ RETURNING j.id, j.kind, j.status
 # One that waits for a paused or silent vendor is never claimed, and so must be found here. A doubt
 # that is repeated naturally ends by itself.
 LATE = """
- WHERE status = 'waiting' AND {} AND NOT EXISTS (
+ WHERE status = 'waiting' AND NOT pending AND {} AND NOT EXISTS (
          SELECT FROM ferryman.sends n WHERE n.job_id = jobs.id AND n.answered_at IS NULL
          HAVING bool_and(n.repeat = 'natural'))
  LIMIT :most FOR UPDATE SKIP LOCKED

@@ -15,6 +15,7 @@ from sandbox.app import App
 from sandbox.exchange import Protocol
 from sandbox.faults import BadRule
 from sandbox.state import State
+from sandbox.webhooks import BadTarget
 
 # click would fill the lines of a paragraph that is not marked.
 HELP = "\b\n" + Path(__file__).with_name("help.txt").read_text().replace("\n\n", "\n\n\b\n")
@@ -38,16 +39,33 @@ KEEP_ALIVE_SECONDS = 75
     help='JSON file of the rules to begin with: a list, or {"rules": [...]}.',
 )
 @click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where files for applications are kept, PayPal's root certificate; else a passing one.",
+)
+@click.option(
+    "--webhooks",
+    metavar="URL",
+    help="Send each vendor's webhooks to URL/<vendor> from the start; on this machine only.",
+)
+@click.option(
     "--until-eof", is_flag=True, help="Stop when standard input ends: no orphan, whatever happens."
 )
 def main(
-    host: str, port: int, seed: int, state: Path | None, faults: IO[bytes] | None, until_eof: bool
+    host: str,
+    port: int,
+    seed: int,
+    state: Path | None,
+    faults: IO[bytes] | None,
+    folder: Path | None,
+    webhooks: str | None,
+    until_eof: bool,
 ) -> None:
-    known = State(seed, state)
+    known = _known(seed, state, folder, webhooks)
     if faults:
         _install(known, faults)
     listener = _listen(host, port)
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             App(known),
             http=Protocol,
@@ -60,7 +78,8 @@ def main(
             # Requests that a fault leaves silent would hold the end up for ever.
             timeout_graceful_shutdown=GRACE_SECONDS,
             backlog=4096,
-        )
+        ),
+        known,
     )
     # uvicorn stops in order, then raises the signal again: this keeps the exit status 0.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,6 +89,27 @@ def main(
     click.echo(f"sandbox: http://{host}:{listener.getsockname()[1]}")
     sys.stdout.flush()
     server.run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which ends the deliveries of webhooks as well."""
+
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
+        super().__init__(config)
+        self._state = state
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._state.webhooks.close()
+
+
+def _known(seed: int, file: Path | None, folder: Path | None, webhooks: str | None) -> State:
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return State(seed, file, folder, webhooks and webhooks.rstrip("/"))
+    except BadTarget as error:
+        raise click.ClickException(f"--webhooks: {error}") from None
 
 
 def _install(state: State, file: IO[bytes]) -> None:

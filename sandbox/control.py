@@ -13,8 +13,10 @@ from starlette.routing import Route
 from sandbox.faults import BadRule
 from sandbox.state import State
 from sandbox.vendor import UnknownAction
+from sandbox.webhooks import BadTarget, Target
 
 PREFIX = "/_sandbox"
+MOST_DUPLICATES = 1000
 
 
 class BadInput(ValueError):
@@ -38,7 +40,7 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
     async def guarded(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except (BadInput, BadRule, UnknownAction) as error:
+        except (BadInput, BadRule, BadTarget, UnknownAction) as error:
             return _json({"error": str(error)}, 400)
 
     return guarded
@@ -65,6 +67,27 @@ def _number(request: Request, name: str) -> int | None:
     raise BadInput(f"{name}: a whole number is expected")
 
 
+def _target(url: object, options: dict[str, Any]) -> Target | None:
+    """Where webhooks go, and how. Raises BadInput."""
+    match {"duplicates": 1, "shuffle": False, "hold": False, "delay": 0} | options:
+        case {
+            "duplicates": int(duplicates),
+            "shuffle": bool(shuffle),
+            "hold": bool(hold),
+            "delay": int() | float() as delay,
+            **others,
+        } if not others and 1 <= duplicates <= MOST_DUPLICATES and delay >= 0:
+            if url is None:
+                return None
+            return Target(str(url), duplicates, shuffle, hold, delay)
+        case _:
+            raise BadInput(
+                '{"vendor": "stripe", "url": "http://127.0.0.1:8080/webhooks/stripe" or null,'
+                f' "duplicates": 1 to {MOST_DUPLICATES}, "shuffle": false, "hold": false,'
+                ' "delay": seconds} is expected'
+            )
+
+
 class Controls:
     """One method an endpoint."""
 
@@ -84,6 +107,9 @@ class Controls:
             ("POST", "/faults", self.install_faults),
             ("DELETE", "/faults", self.remove_faults),
             ("POST", "/limits", self.set_limit),
+            ("POST", "/webhooks", self.aim_webhooks),
+            ("GET", "/webhooks/deliveries", self.deliveries),
+            ("POST", "/webhooks/release", self.release_webhooks),
             ("POST", "/{vendor}/dashboard/{action}", self.dashboard),
         ]
 
@@ -96,11 +122,13 @@ class Controls:
         return _json({"status": "ok", "pid": os.getpid(), "vendors": vendors})
 
     async def environment(self, request: Request) -> Response:
-        """Base URLs and accepted credentials, as variables that an application reads."""
+        """Base URLs, accepted credentials and what verifies webhooks, as variables that an
+        application reads."""
         variables: dict[str, str] = {}
         for name, vendor in self._state.vendors.items():
             variables[f"{name.upper()}_BASE_URL"] = str(request.base_url) + name
             variables |= vendor.environment
+            variables |= vendor.webhook_environment(self._state.folder)
         return _json(variables)
 
     async def effects(self, request: Request) -> Response:
@@ -147,10 +175,29 @@ class Controls:
             case _:
                 raise BadInput('{"vendor": "stripe", "per_second": 25 or null} is expected')
 
+    async def aim_webhooks(self, request: Request) -> Response:
+        given = await _object(request)
+        name = self._vendor(given.pop("vendor", None))
+        before = self._state.webhooks.target(name)
+        url = given.pop("url", before and before.url)
+        self._state.webhooks.aim(name, _target(url, given))
+        return _json({})
+
+    async def deliveries(self, request: Request) -> Response:
+        found = self._state.webhooks.deliveries(request.query_params.get("vendor"))
+        return _json({"deliveries": found})
+
+    async def release_webhooks(self, request: Request) -> Response:
+        name = self._vendor((await _object(request)).get("vendor"))
+        return _json({"released": self._state.webhooks.release(name)})
+
+    def _vendor(self, name: object) -> str:
+        if isinstance(name, str) and name in self._state.vendors:
+            return name
+        raise BadInput(f"vendor: one of {', '.join(self._state.vendors)}")
+
     async def dashboard(self, request: Request) -> Response:
-        vendor = self._state.vendors.get(request.path_params["vendor"])
-        if vendor is None:
-            raise BadInput(f"vendor: one of {', '.join(self._state.vendors)}")
+        vendor = self._state.vendors[self._vendor(request.path_params["vendor"])]
         answer = vendor.dashboard(request.path_params["action"], await _object(request))
         self._state.journal.flush()
         return _json(answer)

@@ -6,6 +6,7 @@ A vendor is one module (or package) of this folder, named as in vendors.toml, wi
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
@@ -14,6 +15,7 @@ from sandbox.effects import EffectLog
 from sandbox.ids import Ids
 from sandbox.limits import Limits
 from sandbox.store import Journal
+from sandbox.webhooks import Webhooks
 
 
 @dataclass(slots=True)
@@ -50,12 +52,15 @@ class UnknownAction(Exception):
 
 @dataclass(slots=True)
 class World:
-    """What the fakes share: effects, kept rows, rate limits and seeded ids."""
+    """What the fakes share: effects, kept rows, rate limits, seeded ids, the way out for webhooks,
+    and a folder for files that applications read."""
 
     journal: Journal
     effects: EffectLog
     limits: Limits
     ids: Ids
+    webhooks: Webhooks
+    folder: Path
 
 
 class Vendor(ABC):
@@ -71,6 +76,12 @@ class Vendor(ABC):
     def __init__(self, world: World) -> None:
         self.world = world
 
+    @classmethod
+    def webhook_environment(cls, folder: Path) -> Mapping[str, str]:
+        """What verifies this fake's webhooks, and nothing else does, by the variable that an
+        application keeps it in; `folder` is the world's."""
+        return {}
+
     @abstractmethod
     def open(self, request: Request) -> Answer | Work:
         """The answer, where nothing needs doing (refusals, replays); else the work to do."""
@@ -81,6 +92,11 @@ class Vendor(ABC):
     @abstractmethod
     def refusal(self, status: int, retry_after: str | None = None) -> Answer:
         """An error in the vendor's own words, for faults and rate limits."""
+
+    def signed(self, event: bytes) -> Mapping[str, str]:
+        """The headers of one delivery of a webhook, its signature among them; made anew for each
+        try."""
+        raise NotImplementedError(f"{self.name} sends no webhooks here")
 
     def dashboard(self, action: str, arguments: dict[str, Any]) -> object:
         """What a person would do in the vendor's web pages; the answer is sent back as JSON.

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +24,11 @@ from adapters._base import Adapter, Call, Unknown
 from ferryman.policies import Policy
 from ferryman.requests import Request
 from models.jobs import is_held
+
+# So long a job that runs is left to find out by itself what an event tells of it.
+PATIENCE_SECONDS = 60.0
+# So much later than another may an event be that happened before it.
+LONGEST_ORDER_SECONDS = 86_400.0
 
 Row = dict[str, Any]
 Asked = TypeVar("Asked", bound=Request)
@@ -48,6 +53,10 @@ class Refusal(Exception):
         return type(self), (self.code, self.message)
 
 
+class Stopped(Exception):
+    """What was under way at the vendor is stopped there, as was asked: it has no effect."""
+
+
 class NotHeld(Exception):
     """The job is another attempt's by now, or has ended."""
 
@@ -70,6 +79,21 @@ class Done:
     writes: dict[str, list[Row]] = field(default_factory=dict)
 
 
+class Pending(Exception):
+    """The effect is under way at the vendor, and its payer or a bank decides: the job waits for
+    that, and looks again after `seconds`. `so_far` is what is known and to be written."""
+
+    def __init__(self, reason: str, seconds: float, so_far: Done) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.seconds = seconds
+        self.so_far = so_far
+
+    def __reduce__(self) -> tuple[type[Exception], tuple[str]]:
+        # What Celery pickles must not carry a result.
+        return Exception, (self.reason,)
+
+
 @dataclass
 class Attempt(Generic[Asked]):
     """One execution of a job, as the job's own code sees it."""
@@ -85,6 +109,10 @@ class Attempt(Generic[Asked]):
     fence: int = 0
     since: datetime | None = None
     """When this job's first request may have left."""
+    pending: bool = False
+    """An earlier attempt has left the effect under way at the vendor."""
+    cancel_asked: bool = False
+    expired: bool = False
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[AsyncConnection]:
@@ -94,6 +122,43 @@ class Attempt(Generic[Asked]):
             if not await is_held(connection, self.id, self.fence):
                 raise NotHeld
             yield connection
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One piece of news, who tells it, and the event's id at the vendor. `new_id`: for a row that
+    is made of it. `age_seconds`: since it came. `read`: it was read at the vendor just now."""
+
+    vendor: str
+    news: Any
+    event_id: str
+    new_id: UUID
+    age_seconds: float = 0.0
+    read: bool = False
+
+    @property
+    def patient(self) -> bool:
+        """Whether the job that it is about may be left to end by itself first."""
+        return not self.read and self.age_seconds < PATIENCE_SECONDS
+
+    def wait_for_its_charge(self) -> None:
+        """Events come in any order: that of a refund may come before that of its charge. Raises
+        NotNow while that may be."""
+        if not self.read and self.age_seconds < LONGEST_ORDER_SECONDS:
+            raise NotNow("its charge is not known yet", self.age_seconds / 2)
+
+    @property
+    def who(self) -> str:
+        return f"{self.vendor}, event {self.event_id}"
+
+
+class NotNow(Exception):
+    """The news is heard again after `seconds`: what it is about is still under way."""
+
+    def __init__(self, why: str = "its job runs", seconds: float = 0.0) -> None:
+        super().__init__(why)
+        self.why = why
+        self.seconds = seconds
 
 
 class Job(ABC, Generic[Asked]):
@@ -114,6 +179,18 @@ class Job(ABC, Generic[Asked]):
         and so are those of all requests until now. Asked of the kinds in its adapter's `look_ups`;
         raises what `run` does."""
         raise Unknown("this cannot be looked up", for_person=True)
+
+    async def known(
+        self, connection: AsyncConnection, vendor: str, news: Sequence[Any]
+    ) -> list[bool]:
+        """Of each of these news, whether the ledger says the same already. A look without locks,
+        for many at once."""
+        return [False] * len(news)
+
+    async def hear(self, connection: AsyncConnection, heard: Heard) -> str:
+        """Let the ledger follow what a vendor tells by itself, in the caller's transaction. Returns
+        in words what came of it. Raises NotNow."""
+        return "nothing to do"
 
     def resolved(self, id: UUID, vendor: str, args: Asked) -> Done:
         """What is written when a person says that the job had its effect."""

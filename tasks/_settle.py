@@ -72,6 +72,10 @@ async def cancel(
             raise NotAllowed(f"it has {row['status']} already")
         case "unknown" if row["look_at"] is None:
             raise NotAllowed("whether it took effect is unknown: find out, and resolve it")
+        case "waiting" if row["pending"]:
+            became = await ledger.cancel_pending(connection, id)
+            await _tell(connection, row, who, "cancel", became, note)
+            return False
         case "waiting" if not row["doubtful"]:
             await ledger.cancel(connection, id)
             await write(connection, [_kind(row).cancelled(id)])
@@ -93,6 +97,8 @@ async def retry(
     row = await _locked(connection, id)
     if row["status"] not in ("failed", "unknown"):
         raise NotAllowed(f"it is {row['status']}; only failed and unknown jobs are sent again")
+    if row["proven"]:
+        raise NotAllowed("it took effect after it had ended: there is nothing to send again")
     risky = row["status"] == "unknown" and not row["harmless"]
     fresh = row["status"] == "failed" or risky
     await ledger.again(connection, [id], fresh=fresh)
@@ -156,8 +162,8 @@ async def prove(
             await _tell(connection, row, who, "second effect", "succeeded", seen)
         return False
     if row["status"] in ("failed", "cancelled"):
+        await write(connection, [done.writes])
         if await ledger.flag(connection, id, LATE.format(row["status"])):
-            await write(connection, [done.writes])
             await _tell(connection, row, who, "late proof", row["status"], note)
         return False
     end = End("succeeded", result=done.result)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from adapters._base import Refused, Unknown
-from adapters._payments import Payments, RefundAnswer, RefundOrder
-from ferryman import requests
-from models import jobs
-from models import payments as ledger
-from tasks._base import Attempt, Done, Job, Refusal, Wait, timestamp
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-WAIT_FOR_CHARGE_SECONDS = 2.0
+from adapters._base import Refused, Unknown
+from adapters._payments import Known, Payments, RefundAnswer, RefundOrder
+from ferryman import requests
+from models import jobs, refunds
+from models import payments as charges
+from tasks import _hear_refund
+from tasks._base import Attempt, Done, Heard, Job, Refusal
+from tasks._money import charge_id, refund_done, why_not
+
+Row = dict[str, Any]
 
 
 class Refund(Job[requests.Refund]):
@@ -38,58 +43,59 @@ class Refund(Job[requests.Refund]):
 
     async def look_up(self, attempt: Attempt[requests.Refund]) -> Done | None:
         async with attempt.ledger.transaction() as connection:
-            reserved = await ledger.reservation(connection, attempt.id)
+            reserved = await refunds.reservation(connection, attempt.id)
         if reserved is None or reserved.payment is None or attempt.since is None:
             return None  # nothing was set aside, so nothing was asked for
         vendor = cast(Payments, attempt.adapter)
-        answer = await vendor.find_refund(attempt.call, reserved.payment, attempt.since)
+        whose = Known(payment=reserved.payment, session=reserved.session)
+        answer = await vendor.find_refund(attempt.call, whose, attempt.since)
         return None if answer is None else _done(attempt, reserved, answer)
+
+    async def known(
+        self, connection: AsyncConnection, vendor: str, news: Sequence[Any]
+    ) -> list[bool]:
+        return await _hear_refund.known(connection, vendor, news)
+
+    async def hear(self, connection: AsyncConnection, heard: Heard) -> str:
+        return await _hear_refund.hear(connection, heard)
 
     def resolved(self, id: UUID, vendor: str, args: requests.Refund) -> Done:
         row = {"id": str(id), "status": "succeeded", "vendor_reference": None}
         result = {"id": str(id), "charge": args.charge, "vendor": vendor, "status": "succeeded"}
         return Done(result, writes={"refunds": [row]})
 
-    def refused(self, id: UUID) -> dict[str, list[dict[str, Any]]]:
+    def refused(self, id: UUID) -> dict[str, list[Row]]:
         return {"refunds": [{"id": str(id), "status": "failed", "vendor_reference": None}]}
 
 
-async def _reserve(attempt: Attempt[requests.Refund]) -> ledger.Reservation:
+async def _reserve(attempt: Attempt[requests.Refund]) -> refunds.Reservation:
     """Set the amount aside, once a job, before anything is sent."""
-    charge_id = _charge_id(attempt.args.charge)
-    wish = (attempt.id, charge_id, attempt.args.amount, attempt.args.reason)
+    charge = charge_id(attempt.args.charge)
+    wish = (attempt.id, charge, attempt.args.amount, attempt.args.reason)
     async with attempt.held() as connection:
-        reserved = await ledger.reserve(connection, *wish)
+        reserved = await refunds.reserve(connection, *wish)
         if reserved is None:
             # In this order: a charge that is made in the meantime is found by the last.
-            status = await jobs.status(connection, charge_id)
-            charge = await ledger.charge(connection, charge_id)
-            reserved = await ledger.reserve(connection, *wish)
+            status = await jobs.status(connection, charge)
+            row = await charges.charge(connection, charge)
+            reserved = await refunds.reserve(connection, *wish)
     if reserved is None:
-        raise _why_not(charge, status)
+        raise _why_not(row, status)
+    if reserved.status != "reserved":
+        # Whoever sent the job again: the money was given back, or is on its way.
+        raise Unknown("it was refunded already", code="already_refunded", for_person=True)
     return reserved
 
 
-def _charge_id(given: str) -> UUID:
-    try:
-        return UUID(given)
-    except ValueError:
-        raise Refusal("charge_not_found", "charge: there is no charge with that id") from None
-
-
-def _why_not(charge: dict[str, Any] | None, job_status: str | None) -> Exception:
-    if charge is None and job_status in ("waiting", "running", "unknown"):
-        return Wait("waits for the charge that it refunds", WAIT_FOR_CHARGE_SECONDS)
-    if charge is None and job_status in ("failed", "cancelled"):
-        return Refusal(f"charge_{job_status}", f"charge: it is {job_status}, nothing was taken")
-    if charge is None:
-        return Refusal("charge_not_found", "charge: there is no charge with that id")
-    if charge["status"] not in ("succeeded", "partially_refunded"):
-        return Refusal(f"charge_{charge['status']}", f"charge: it is {charge['status']}")
+def _why_not(charge: Row | None, job_status: str | None) -> Exception:
+    if charge is None or charge["status"] not in ("succeeded", "partially_refunded"):
+        return why_not(charge, job_status)
     return Refusal("amount_exceeds_rest", "amount: more than is left of the charge")
 
 
-def _compare(reserved: ledger.Reservation, answer: RefundAnswer) -> None:
+def _done(
+    attempt: Attempt[requests.Refund], reserved: refunds.Reservation, answer: RefundAnswer
+) -> Done:
     if answer.status == "failed":
         raise Refused("the vendor could not give the money back", code="refund_failed")
     if (answer.amount, answer.currency.lower()) != (reserved.amount, reserved.currency):
@@ -98,30 +104,4 @@ def _compare(reserved: ledger.Reservation, answer: RefundAnswer) -> None:
             code="amount_mismatch",
             for_person=True,
         )
-
-
-def _done(
-    attempt: Attempt[requests.Refund], reserved: ledger.Reservation, answer: RefundAnswer
-) -> Done:
-    _compare(reserved, answer)
-    row = {
-        "id": str(attempt.id),
-        "status": answer.status,
-        "vendor_reference": answer.vendor_reference,
-    }
-    return Done(result=_result(attempt, reserved, answer), writes={"refunds": [row]})
-
-
-def _result(
-    attempt: Attempt[requests.Refund], reserved: ledger.Reservation, answer: RefundAnswer
-) -> dict[str, Any]:
-    return {
-        "id": str(attempt.id),
-        "charge": str(reserved.charge_id),
-        "vendor": attempt.vendor,
-        "vendor_reference": answer.vendor_reference,
-        "status": answer.status,
-        "amount": answer.amount,
-        "currency": reserved.currency,
-        "created_at": timestamp(answer.created_at),
-    }
+    return refund_done(attempt.id, attempt.vendor, reserved, answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import Message
@@ -25,25 +25,32 @@ def answer(status: int, body: bytes = b"{}", **headers: str) -> bytes:
 
 @dataclass
 class Faulty:
-    """`script` holds what each executed request gets: bytes, CUT or SILENT; then `OK` for all."""
+    """`script` holds what each executed request gets: bytes, CUT or SILENT; then `OK` for all.
+    `aside`: what some requests ("POST /token") get each time, without being counted."""
 
     url: str
     script: list[bytes | str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
     heads: list[Message] = field(default_factory=list)
     connections: int = 0
+    aside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @asynccontextmanager
-async def faulty(*script: bytes | str) -> AsyncIterator[Faulty]:
+async def faulty(
+    *script: bytes | str, aside: Mapping[str, bytes] | None = None
+) -> AsyncIterator[Faulty]:
     """The server, on a free port of loopback."""
-    state = Faulty("", list(script))
+    state = Faulty("", list(script), aside=aside or {})
     open_writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         state.connections += 1
         open_writers.append(writer)
         while (request := await _request(reader)) is not None:
+            if request[0] in state.aside:
+                writer.write(state.aside[request[0]])
+                continue
             state.executed.append(request[0])
             state.heads.append(request[1])
             step = state.script.pop(0) if state.script else OK

@@ -68,6 +68,7 @@ class Harness:
             "FERRYMAN_CONCURRENCY": "50",
             "FERRYMAN_GRACE_SECONDS": "5",
             "FERRYMAN_RATE_PER_SECOND": "0",
+            "FERRYMAN_POLL_SECONDS": "0",
             "STRIPE_BASE_URL": f"{sandbox.url}/stripe",
             "STRIPE_SECRET_KEY": STRIPE_KEY,
             "SENDGRID_BASE_URL": f"{sandbox.url}/sendgrid",

@@ -8,17 +8,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from adapters._base import adapter
 from ferryman.errors import FerrymanError
-from ferryman.policies import policies
-from ferryman.settings import settings
 from worker.logs import configure
 
 
 def main() -> int:
     configure()
     try:
-        refuse_live_keys()
         from celery.exceptions import SecurityWarning
         from celery.signals import setup_logging, worker_ready
 
@@ -33,18 +29,6 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     app.worker_main(["--quiet", "worker", "--without-mingle", "--without-gossip"])
     return 0
-
-
-def refuse_live_keys() -> None:
-    """A live key outside production is refused before anything is sent."""
-    if settings().production:
-        return
-    for vendor in policies():
-        if variable := adapter(vendor).live_secret():
-            raise FerrymanError(
-                f"{variable} holds a live key, and FERRYMAN_ENV is not `production`:"
-                " use a test key, or set FERRYMAN_ENV=production"
-            )
 
 
 def _logging_is_set_up(**_: Any) -> None:

@@ -27,6 +27,7 @@ from ferryman.policies import Policy
 from models import vendors
 from models.ledger import Ledger
 from models.vendors import State
+from tasks._base import Pending, Stopped
 from worker.drain import Drain
 from worker.limits import AttemptPace
 from worker.quotas import QuotaNotes
@@ -48,6 +49,11 @@ def _is_no_failure(error: BaseException) -> bool:
     if isinstance(error, Unknown) and (error.for_person or error.look_up):
         return True
     return not isinstance(error, FAILURES)
+
+
+def _is_success(error: BaseException | None) -> bool:
+    """The vendor has answered as it should, though its payer or a bank has not."""
+    return error is None or isinstance(error, Pending | Stopped)
 
 
 class Parked(Exception):
@@ -150,7 +156,7 @@ class VendorBreaker(pybreaker.CircuitBreaker):
             self._held_until = float("-inf")
         if error is not None and self.is_system_error(error):
             await self._failed(permit)
-        elif error is None or (permit.probe and isinstance(error, Refused)):
+        elif _is_success(error) or (permit.probe and isinstance(error, Refused)):
             await self._succeeded(permit)
         elif permit.probe:
             await self.release(permit)

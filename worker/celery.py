@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ssl
+import sys
+from typing import Any
 
 from celery import Celery
+from celery.signals import celeryd_init
 from kombu.entity import Queue
 
+from adapters._live import LiveKey, check_keys
 from ferryman.policies import policies
-from ferryman.settings import settings
+from ferryman.settings import adopt_env_file, settings
 from tasks._base import jobs
 from worker.events import EventsStep
 from worker.relay import RelayStep
@@ -34,6 +38,16 @@ def create() -> Celery:
     made.steps["worker"].add(RelayStep)
     made.steps["consumer"].add(EventsStep)
     return made
+
+
+@celeryd_init.connect
+def _begin(**_: Any) -> None:
+    adopt_env_file()
+    try:
+        check_keys(production=settings().production)
+    except LiveKey as error:
+        print(f"ferryman: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def queue(vendor: str) -> str:

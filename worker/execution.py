@@ -12,13 +12,13 @@ import psycopg
 import structlog
 from uuid_utils.compat import uuid7
 
-from adapters._base import Misconfigured, Unknown, adapter
+from adapters._base import Misconfigured, Unknown, VendorError, adapter
 from adapters._http import HttpCall
 from ferryman import requests
 from ferryman.policies import Policy, policy
 from models.group import LedgerDown, is_away
 from models.walk import Claim, Claimed, Close, Park
-from tasks._base import Attempt, Done, Job, NotHeld, Wait
+from tasks._base import Attempt, Done, Job, NotHeld, Pending, Wait
 from tasks._settle import disprove, looks, prove
 from worker.breaker import Parked, Permit
 from worker.heartbeat import Lease
@@ -114,10 +114,12 @@ class Execution:
 
     async def end(self, error: BaseException) -> Verdict:
         """Close the attempt as the error demands, and tell how."""
-        await self._record(error)
+        # What a job waits for may be the vendor itself.
+        cause = error.__cause__ if isinstance(error, Wait) else None
+        await self._record(cause if isinstance(cause, VendorError) else error)
         decided = verdict(error, self._facts())
         try:
-            await self._close(decided)
+            await self._close(decided, error.so_far if isinstance(error, Pending) else None)
         except LeaseLost:
             await self._disprove(decided)
             raise
@@ -139,12 +141,14 @@ class Execution:
             policy=self._policy,
             look_seconds=looks().get(claimed.kind, {}).get(claimed.vendor),
             looks=claimed.looks if claimed.looking else None,
+            pending=claimed.pending,
+            expires_in=claimed.expires_in,
         )
 
     async def _run(self) -> Done | None:
         """The job's own code. None: it was looked up, and nothing has had an effect."""
         looking = self.claimed.looking
-        if self.claimed.expired and not looking and not self._journal.repeats_naturally():
+        if self.claimed.expired and not self._goes_on():
             raise Expired
         if not looking and not all(self._journal.doubts()):
             raise Unknown("an earlier request may have had its effect", look_up=True)
@@ -164,11 +168,20 @@ class Execution:
             policy=self._policy,
             fence=self.claimed.fence,
             since=self._journal.since,
+            pending=self.claimed.pending,
+            cancel_asked=self.claimed.cancel_asked,
+            # What a bank takes its time for is not late: only its own `expires_at` counts here.
+            expired=(self.claimed.expires_in or 1.0) <= 0,
         )
         try:
             return await (self._job.look_up(attempt) if looking else self._job.run(attempt))
         except NotHeld:
             raise LeaseLost from None
+
+    def _goes_on(self) -> bool:
+        """Whether it must run although it is too late: to tell, or to stop, what was begun."""
+        claimed = self.claimed
+        return claimed.looking or claimed.pending or self._journal.repeats_naturally()
 
     async def _succeed(self, done: Done) -> None:
         """Close with a success, for as long as the ledger is away: the close names its fence, so
@@ -231,6 +244,7 @@ class Execution:
             trace=decided.error,
             look_seconds=self._look_seconds(decided),
             absent=decided.absent,
+            pending=decided.pending,
             answered=self._answered(decided),
             interactions=self._journal.interactions,
             writes=done.writes if done else self._writes_of(decided),
@@ -244,7 +258,7 @@ class Execution:
 
     def _answered(self, decided: Verdict) -> list[str]:
         """A look-up that tells the job's end tells it of all that was sent."""
-        ended = decided.status in ("succeeded", "failed")
+        ended = decided.status in ("succeeded", "failed") or decided.pending
         return self._journal.steps() if self.claimed.looking and ended else self._journal.answers
 
     def _look_seconds(self, decided: Verdict) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from adapters._base import Repeat, Request, Unknown
+from adapters._base import CANCEL, Repeat, Request, Unknown
 from ferryman.policies import Policy
 from models.ledger import Ledger
 from models.walk import Claimed, Leaving, Left, NoEffect
@@ -57,7 +57,7 @@ class Journal:
             raise Unknown("an earlier request may have had its effect", look_up=True)
         if not self._lease.holds():
             raise LeaseLost
-        seconds = self._policy.repeat_seconds if repeat is Repeat.KEY else None
+        seconds = self._policy.repeats_for(step) if repeat is Repeat.KEY else None
         mark = Leaving(
             self.job_id,
             self._fence,
@@ -66,6 +66,7 @@ class Journal:
             repeat.value,
             seconds,
             {} if first else _stored(request),
+            stops=step == CANCEL,
         )
         if (left := await self._marked(mark)) is Left.CANCELLED:
             raise Cancelled
@@ -75,6 +76,8 @@ class Journal:
             # Nothing has left and nothing will: that must not look like doubt to a rescuer.
             await self._ledger.no_effect(NoEffect(self.job_id, step, self._fence))
             raise LeaseLost
+        # An answer to an earlier request of this attempt says nothing of this one.
+        self.answers = [answered for answered in self.answers if answered != step]
         self._sends[step, self._fence] = {
             "step": step,
             "attempt": self._fence,

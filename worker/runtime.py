@@ -23,6 +23,7 @@ from tasks._settle import kinds, looks
 from worker.breakers import Breakers
 from worker.health import Watch
 from worker.heartbeat import Heartbeat
+from worker.inbox import Inbox
 from worker.limits import Rates
 
 log = structlog.get_logger()
@@ -45,6 +46,7 @@ class Runtime:
     _clients: dict[str, Client] = field(default_factory=dict)
     _rescuer: asyncio.Task[None] | None = None
     _watch: Watch | None = None
+    _inbox: Inbox | None = None
     _swept_at: float = float("-inf")
 
     @classmethod
@@ -61,6 +63,8 @@ class Runtime:
         heartbeat.start()
         runtime = cls(chosen, ledger, heartbeat, breakers, kinds())
         runtime._rescuer = asyncio.create_task(runtime._rescue())
+        runtime._inbox = Inbox(ledger)
+        runtime._inbox.start()
         _spare_the_collector()
         longest = max(kind.deadline_seconds for kind in kinds().values())
         runtime._watch = Watch(lease_seconds=chosen.lease_seconds, longest_seconds=longest)
@@ -72,6 +76,8 @@ class Runtime:
             self._rescuer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._rescuer
+        if self._inbox:
+            await self._inbox.stop()
         for client in self._clients.values():
             await client.close()
         if self._watch:

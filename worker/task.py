@@ -13,7 +13,7 @@ from sqlalchemy.util import await_only
 from adapters._base import NotSent, Unavailable, Unknown, VendorError
 from ferryman.errors import InvalidArguments
 from ferryman.policies import policies
-from tasks._base import Job, Refusal
+from tasks._base import Job, Pending, Refusal, Stopped
 from worker.execution import Execution
 from worker.verdict import Cancelled, Expired, HandedBack, LeaseLost
 
@@ -41,7 +41,7 @@ class JobTask(Task):
     max_retries = None
     ignore_result = True
     # Expected ends: logged in one line, without a traceback.
-    throws = (VendorError, Refusal, InvalidArguments, Expired, Cancelled)
+    throws = (VendorError, Refusal, InvalidArguments, Expired, Cancelled, Pending, Stopped)
     job: ClassVar[Job[Any]]
 
     def run(self, *_: Any, **__: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters._base import (
@@ -21,11 +21,12 @@ from adapters._redact import text
 from ferryman.errors import InvalidArguments
 from ferryman.policies import Policy
 from models.group import is_away
-from tasks._base import Refusal, Wait
+from tasks._base import Pending, Refusal, Stopped, Wait
 
 THROTTLED_SECONDS = 2.0
 MISCONFIGURED_SECONDS = 5.0
 LEDGER_SECONDS = 1.0
+PENDING_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 300.0
 # Between two look-ups of one job, and how many are made before it is left to a person: with the
 # delays doubling, they reach over a day.
@@ -53,7 +54,9 @@ class Expired(Exception):
 class Facts:
     """What is known when an attempt ends. `doubts`: for each request without an answer about its
     effect, whether repeating it is harmless now. `look_seconds`: how long after a doubt arises it
-    can be looked up (None: it cannot). `looks`: how often that was done, if this was a look-up."""
+    can be looked up (None: it cannot). `looks`: how often that was done, if this was a look-up.
+    `pending`: the effect was under way at the vendor before this attempt. `expires_in`: seconds
+    until the job expires."""
 
     attempts: int
     throttled_seconds: float
@@ -62,6 +65,8 @@ class Facts:
     policy: Policy
     look_seconds: float | None = None
     looks: int | None = None
+    pending: bool = False
+    expires_in: float | None = None
 
     @property
     def stuck(self) -> bool:
@@ -80,13 +85,16 @@ class Verdict:
     throttled: bool = False
     look_seconds: float | None = None
     absent: bool = False
+    pending: bool = False
     error: dict[str, Any] | None = None
 
 
-def verdict(  # noqa: PLR0911 - one return a row of the table
+def verdict(  # noqa: PLR0911, PLR0912 - one return a row of the table
     error: BaseException, facts: Facts
 ) -> Verdict:
     """The consequence of each class of error."""
+    if isinstance(error, Pending | Stopped) or facts.pending:
+        return _outside(error, facts)
     if facts.looks is not None:
         return _not_seen(error, facts, facts.looks)
     match error:
@@ -114,6 +122,52 @@ def verdict(  # noqa: PLR0911 - one return a row of the table
             return _retry(Unknown("the attempt took too long", code="timeout"), facts)
         case _:
             return _end(error, facts)
+
+
+def _pending(reason: str, seconds: float, facts: Facts, outcome: str = "pending") -> Verdict:
+    """It waits for its vendor, and is there when it expires, to stop what is under way. A look-up
+    that finds it so has proven that nothing else has had an effect (a cancel, say, whose failure
+    the vendor keeps under its key)."""
+    if facts.stuck and facts.looks is None:
+        return replace(_unknown(Unknown(reason), facts, reason, outcome), pending=False)
+    left = facts.expires_in if facts.expires_in is not None and facts.expires_in > 0 else seconds
+    delay = min(seconds, left + 0.1)
+    looked = facts.looks is not None
+    return Verdict(
+        "waiting",
+        outcome,
+        reason,
+        delay_seconds=delay,
+        counts=False,
+        absent=looked,
+        pending=True,
+    )
+
+
+def _outside(error: BaseException, facts: Facts) -> Verdict:
+    """The vendor's payer or a bank decides, or has been kept from it."""
+    if isinstance(error, Pending):
+        return _pending(error.reason, error.seconds, facts)
+    if isinstance(error, Stopped):
+        return _cancelled(facts)
+    return _while_pending(error, facts)
+
+
+def _while_pending(error: BaseException, facts: Facts) -> Verdict:
+    """What goes wrong while the vendor's payer or bank decides proves nothing: it is asked again,
+    less and less often. Only the vendor's own no ends it."""
+    if isinstance(error, Refused | Refusal):
+        return _end(error, facts)
+    passing = isinstance(error, VendorError | Wait | HandedBack | TimeoutError | Cancelled)
+    person = isinstance(error, Unknown) and (error.for_person or error.look_up)
+    if person or not (passing or is_away(error)):
+        return _unknown(error, facts)
+    if isinstance(error, HandedBack):
+        return _pending("its worker stopped; it looks again", 0.0, facts, "handed_back")
+    seconds = max(PENDING_SECONDS, min(facts.age_seconds / 4, LONGEST_WAIT_SECONDS))
+    asked = getattr(error, "retry_after", None) or 0.0
+    message = getattr(error, "message", "the vendor could not be asked")
+    return _pending(message, max(seconds, asked), facts, "not_seen")
 
 
 def absent(facts: Facts) -> Verdict:
@@ -197,12 +251,12 @@ def _cancelled(facts: Facts) -> Verdict:
 
 def _not_seen(error: BaseException, facts: Facts, looks: int) -> Verdict:
     """A look-up that could not tell: the doubt stays."""
-    if isinstance(error, Refused):
+    # That the vendor does not show what an effect hangs on says nothing of the effect.
+    if isinstance(error, Refused) and error.code != "not_found":
         return _failed(error)
     passing = isinstance(error, HandedBack | Throttled | Misconfigured) or is_away(error)
-    for_person = getattr(error, "for_person", False) or not isinstance(
-        error, VendorError | TimeoutError | HandedBack
-    )
+    for_person = isinstance(error, Refused) or getattr(error, "for_person", False)
+    for_person = for_person or not isinstance(error, VendorError | TimeoutError | HandedBack)
     seconds: float | None = min(
         (facts.look_seconds or 0.0) * 2.0 ** min(looks, MOST_LOOKS), LONGEST_LOOK_SECONDS
     )

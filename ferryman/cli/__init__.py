@@ -10,6 +10,7 @@ import click
 
 from ferryman.cli import _show
 from ferryman.cli.email import email
+from ferryman.cli.events import poll_events
 from ferryman.cli.health import health
 from ferryman.cli.jobs import batch, enqueue, job, jobs
 from ferryman.cli.mend import cancel, resolve, retry
@@ -64,14 +65,14 @@ def main() -> None:
       ferryman jobs
 
     Commands about jobs talk to FERRYMAN_URL (with FERRYMAN_API_TOKEN), else to the database of
-    FERRYMAN_DATABASE_URL, else to a running `ferryman up`. retry, cancel, resolve, vendors and
-    vendor need an API.
+    FERRYMAN_DATABASE_URL, else to a running `ferryman up`. retry, cancel, resolve, vendors,
+    vendor and poll-events need an API.
     """
 
 
 for command in (
     *(up, worker, api, flower, migrate, sandbox, health),
     *(enqueue, job, jobs, batch, email, sync),
-    *(retry, cancel, resolve, vendors, vendor),
+    *(retry, cancel, resolve, vendors, vendor, poll_events),
 ):
     main.add_command(command)

@@ -13,7 +13,7 @@ from ferryman.cli import _show
 from ferryman.errors import NotFound
 
 if TYPE_CHECKING:
-    from ferryman._door import Door
+    from ferryman._door import Controls, Door
 
 Document = dict[str, Any]
 Progress = Callable[[str, int, int | None], None]
@@ -25,13 +25,17 @@ OPEN = ("waiting", "sending")
 
 
 def job(
-    door: Door, id: UUID, progress: Progress | None = None, timeout: float | None = None
+    door: Door | Controls, id: UUID, progress: Progress | None = None, timeout: float | None = None
 ) -> Document:
     """The job once it has ended (`unknown` counts: only a look from outside goes on from there),
     or as it is after `timeout` seconds."""
     until = float("inf") if timeout is None else time.monotonic() + timeout
+    asked = False
     while True:
         found = door.job(id, wait=max(0.0, min(LOOK_SECONDS, until - time.monotonic())))
+        if not asked and (url := action_url(found)):
+            asked = True
+            _show.note(f"its payer has to agree at {url}")
         left = until - time.monotonic()
         if not is_open(found) or left <= 0:
             return found
@@ -46,6 +50,12 @@ def job_with_its_reason(door: Door, id: UUID, title: str, timeout: float | None)
         return job(door, id, timeout=timeout)
     with shown(title, counted=False) as progress:
         return job(door, id, progress, timeout)
+
+
+def action_url(found: Document) -> str | None:
+    """Where the payer of a waiting job has to go, if that is what it waits for."""
+    result = found.get("result") or {}
+    return result.get("action_url") if is_open(found) else None
 
 
 def is_open(found: Document) -> bool:

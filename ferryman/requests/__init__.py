@@ -11,7 +11,11 @@ from ferryman.requests import _words
 from ferryman.requests._base import Request
 from ferryman.requests.bulk_email import BulkEmail, Recipient
 from ferryman.requests.bulk_email_part import BulkEmailPart
+from ferryman.requests.cancel_charge import CancelCharge
+from ferryman.requests.capture_charge import CaptureCharge
 from ferryman.requests.charge import Charge
+from ferryman.requests.poll_events import PollEvents
+from ferryman.requests.refresh_charge import RefreshCharge
 from ferryman.requests.refund import Refund
 from ferryman.requests.send_email import SendEmail
 from ferryman.requests.sync_objects import SyncObjects
@@ -19,8 +23,12 @@ from ferryman.requests.sync_objects import SyncObjects
 __all__ = [
     "BulkEmail",
     "BulkEmailPart",
+    "CancelCharge",
+    "CaptureCharge",
     "Charge",
+    "PollEvents",
     "Recipient",
+    "RefreshCharge",
     "Refund",
     "Request",
     "SendEmail",

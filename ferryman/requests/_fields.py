@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -46,6 +47,17 @@ def _not_reserved(metadata: dict[str, str]) -> dict[str, str]:
     return metadata
 
 
+def _link(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isascii() or " " in url:
+        raise ValueError("must be an address that begins with https:// or http://")
+    return _printable(url)
+
+
 # Stripe takes eight digits at most:
 # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 Amount = Annotated[int, Field(gt=0, le=99_999_999), BeforeValidator(_whole)]
@@ -54,6 +66,7 @@ Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_prin
 Line = Annotated[str, Field(min_length=1, max_length=998), AfterValidator(_one_line)]
 Text = Annotated[str, Field(min_length=1)]
 Address = Annotated[str, AfterValidator(addresses.normalised)]
+Link = Annotated[str, Field(max_length=2000), AfterValidator(_link)]
 Metadata = Annotated[
     dict[
         Annotated[str, Field(min_length=1, max_length=40)],

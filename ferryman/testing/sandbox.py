@@ -78,17 +78,44 @@ class Sandbox:
         """What a person would do in the vendor's web pages."""
         return dict(self._call("POST", f"/{vendor}/dashboard/{action}", body=arguments))
 
+    def webhooks(
+        self,
+        vendor: str,
+        url: str | None,
+        *,
+        duplicates: int = 1,
+        shuffle: bool = False,
+        hold: bool = False,
+        delay: float = 0.0,
+    ) -> None:
+        """Sends the vendor's webhooks to `url` from now on, signed; None: to nobody. Each is sent
+        `duplicates` times, in any order with `shuffle`, not before `release` with `hold`, `delay`
+        seconds after its event, and again until it is answered by 2xx, for some seconds."""
+        options = {"duplicates": duplicates, "shuffle": shuffle, "hold": hold, "delay": delay}
+        self._call("POST", "/webhooks", body={"vendor": vendor, "url": url} | options)
+
+    def deliveries(self, vendor: str | None = None) -> list[dict[str, Any]]:
+        """The webhooks of the last 10,000 events that had a target: `vendor`, the event's `id` and
+        `type`, the statuses of its `tries` (None: no answer), and whether it was `delivered`."""
+        return list(self._call("GET", "/webhooks/deliveries", {"vendor": vendor})["deliveries"])
+
+    def release(self, vendor: str) -> int:
+        """Sends the webhooks that are held; how many those are."""
+        return int(self._call("POST", "/webhooks/release", body={"vendor": vendor})["released"])
+
     def reset(self) -> None:
-        """Forgets rows, effects, requests, faults and limits."""
+        """Forgets rows, effects, requests, faults, limits and webhooks."""
         self._since = 0
         self._call("DELETE", "")
 
     def begin(self) -> None:
-        """Takes faults and limits away, and shows this client later effects only. The vendors'
-        rows stay, for an application that remembers them."""
+        """Takes faults and limits away, sends webhooks once and at once to where they go, and
+        shows this client later effects only. The vendors' rows stay, for an application that
+        remembers them."""
         self.script([])
         for vendor in self.health()["vendors"]:
             self.limit(vendor, None)
+            self._call("POST", "/webhooks", body={"vendor": vendor})
         self._since = sum(sum(kinds.values()) for kinds in self.totals().values())
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
@@ -117,13 +144,18 @@ class Sandbox:
 
 @contextlib.contextmanager
 def running(
-    *, port: int = 0, seed: int = 1, state: Path | None = None, faults: Path | None = None
+    *,
+    port: int = 0,
+    seed: int = 1,
+    state: Path | None = None,
+    faults: Path | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Sandbox]:
     """A sandbox in its own process, ready, on a free port unless told otherwise; `state` keeps
-    its rows, `faults` is the script to begin with. It ends with this block, or with this process
-    however that dies. Raises NotInstalled."""
+    its rows, `faults` is the script to begin with, `folder` has the files that applications read.
+    It ends with this block, or with this process however that dies. Raises NotInstalled."""
     words = ["--port", str(port), "--seed", str(seed), "--until-eof"]
-    for name, file in (("--state", state), ("--faults", faults)):
+    for name, file in (("--state", state), ("--faults", faults), ("--folder", folder)):
         words += [] if file is None else [name, str(file.absolute())]
     process = subprocess.Popen(  # noqa: S603 - our own command
         command("-m", "sandbox", *words),

@@ -39,10 +39,11 @@ class Doors:
         self._shop.close()
 
     def python(self, order: Order) -> str:
-        return str(ferryman.enqueue(order.kind, key=order.key, **order.args).id)
+        made = ferryman.enqueue(order.kind, key=order.key, vendor=order.vendor, **order.args)
+        return str(made.id)
 
     def http(self, order: Order) -> str:
-        body = {"kind": order.kind, "args": order.args, "key": order.key}
+        body = {"kind": order.kind, "args": order.args, "key": order.key, "vendor": order.vendor}
         answer = self._http.post("/v1/jobs", json=body)
         return str(answer.raise_for_status().json()["id"])
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.demo.ledger import Job, Mail
+from sandbox.demo.ledger import Event, Job, Mail
 from sandbox.demo.orders import Order
 from sandbox.demo.vendors import Effect, Flower
 
@@ -31,9 +31,15 @@ class Facts:
     """The job whose worker was killed in mid-call."""
     newsletter: str
     """The bulk job."""
+    debit: str
+    """The job that a webhook has ended."""
     jobs: Mapping[str, Job]
     mails: Sequence[Mail]
     effects: Sequence[Effect]
+    webhooks: Sequence[Mapping[str, Any]]
+    """Each delivery of the vendors: the event's `id`, and whether it was `delivered`."""
+    events: Sequence[Event]
+    """What the ledger has of them."""
     folder: Mapping[str, str]
     bucket: Mapping[str, str]
     breaker: Mapping[str, Sequence[Mapping[str, str]]]

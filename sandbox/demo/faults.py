@@ -10,6 +10,7 @@ from sandbox.demo.orders import name
 Rule = dict[str, Any]
 
 PAYMENTS = {"vendor": "stripe", "method": "POST", "path": "/v1/payment_intents"}
+CAPTURES = {"vendor": "paypal", "method": "POST", "path": "/v2/checkout/orders/*/capture"}
 MAILS = {"vendor": "sendgrid", "method": "POST", "path": "/v3/mail/send"}
 # Enough for the breaker to open, and for its first probe to fail.
 OUTAGE_REQUESTS = 6
@@ -28,6 +29,7 @@ def everyday() -> list[Rule]:
         _once(9, do="drop_after"),
         _once(13, do="drop_after", reset=True),
         _once(CUT_IN_WORK, do="late", seconds=LATE_SECONDS),
+        {**CAPTURES, "do": "drop_after", "times": 1},
         {**MAILS, "do": "throttle", "retry_after": 1, "when": {"first": 2}},
         {**MAILS, "do": "drop_after", "contains": f"Receipt of {name(CUT_RECEIPT)}", "times": 1},
     ]
@@ -44,7 +46,7 @@ def _once(order: int, **what: Any) -> Rule:
 
 def told(rule: Mapping[str, Any]) -> str:
     """A rule in words."""
-    vendor = {"stripe": "Stripe", "sendgrid": "SendGrid"}[rule["vendor"]]
+    vendor = {"stripe": "Stripe", "paypal": "PayPal", "sendgrid": "SendGrid"}[rule["vendor"]]
     words = {
         "throttle": "429 with Retry-After",
         "status": f"{rule.get('status')}",

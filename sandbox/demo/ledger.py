@@ -12,7 +12,7 @@ import httpx
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from sandbox.demo.orders import KINDS
+from sandbox.demo.orders import KINDS, OWN
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -24,6 +24,9 @@ SELECT j.id::text, kind, vendor, status, reason, attempts, key, result, error ->
 """
 MAILS = """
 SELECT e.id::text, e.job_id::text, e.batch_id::text, e.status FROM ferryman.emails e ORDER BY e.id
+"""
+EVENTS = """
+SELECT event_id AS id, vendor, type, handled_at IS NOT NULL AS handled FROM ferryman.events
 """
 COUNTS = "SELECT kind, status, count(*) FROM ferryman.jobs GROUP BY kind, status"
 ENDED = """
@@ -61,6 +64,16 @@ class Mail:
 
 
 @dataclass(frozen=True)
+class Event:
+    """What a vendor told by itself; `id` is the vendor's."""
+
+    id: str
+    vendor: str
+    type: str
+    handled: bool
+
+
+@dataclass(frozen=True)
 class Counts:
     """How many jobs of each kind are in each state, and why some wait."""
 
@@ -83,8 +96,12 @@ class Ledger:
         with self._connection.cursor(row_factory=class_row(Mail)) as cursor:
             return cursor.execute(MAILS).fetchall()
 
+    def events(self) -> list[Event]:
+        with self._connection.cursor(row_factory=class_row(Event)) as cursor:
+            return cursor.execute(EVENTS).fetchall()
+
     def counts(self) -> Counts:
-        by_kind: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+        by_kind: dict[str, Counter[str]] = {k: Counter() for k in (*KINDS, *OWN)}
         for row in self._connection.execute(COUNTS):
             by_kind[row["kind"]][row["status"]] = row["count"]
         waits = any(count["waiting"] for count in by_kind.values())

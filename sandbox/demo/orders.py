@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("charge", "refund", "send_email", "bulk_email", "bulk_email_part", "sync_objects")
+# Jobs that ferryman asks of itself.
+OWN = ("refresh_charge", "poll_events")
 DECLINED = {7: "pm_card_chargeDeclined", 15: "pm_card_chargeDeclinedInsufficientFunds"}
 CODES = {7: "card_declined", 15: "insufficient_funds"}
 CHARGES = 20
@@ -23,12 +25,14 @@ SUCCEEDED, UNKNOWN = "succeeded", "unknown"
 
 @dataclass(frozen=True)
 class Order:
-    """One job to be made. `outcome`: succeeded, unknown, or the code that it has to fail with."""
+    """One job to be made. `outcome`: succeeded, unknown, or the code that it has to fail with.
+    `vendor`: None, the usual one; not every door of the demo passes it on."""
 
     kind: str
     args: dict[str, Any]
     key: str | None = None
     outcome: str = SUCCEEDED
+    vendor: str | None = None
 
 
 def charge(number: int) -> Order:
@@ -46,6 +50,31 @@ def charge(number: int) -> Order:
 
 def name(number: int) -> str:
     return f"order-{number:02d}"
+
+
+def by_paypal() -> Order:
+    """A charge of a PayPal account that its owner has agreed to before."""
+    return _charged_to("vault_ok", "paypal-1", vendor="paypal")
+
+
+def by_bank() -> Order:
+    """A debit, of which the bank decides later: a webhook tells."""
+    return _charged_to("pm_usBankAccount_success", "bank-1")
+
+
+def _charged_to(payment_method: str, key: str, vendor: str | None = None) -> Order:
+    args = {
+        "customer": "user-1",
+        "amount": 4200,
+        "currency": "usd",
+        "payment_method": payment_method,
+    }
+    return Order("charge", args, key, vendor=vendor)
+
+
+def paypal_refund(charge: str) -> Order:
+    """A part of the charge that PayPal made."""
+    return Order("refund", {"charge": charge, "amount": 1200}, "refund-paypal-1")
 
 
 def refunds(charges: Mapping[str | None, str]) -> list[Order]:

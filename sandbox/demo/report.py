@@ -13,7 +13,7 @@ from sandbox.demo.checks import EFFECTS
 from sandbox.demo.facts import Facts
 from sandbox.demo.faults import told
 from sandbox.demo.ledger import Job
-from sandbox.demo.orders import KINDS, SUCCEEDED, UNKNOWN
+from sandbox.demo.orders import KINDS, OWN, SUCCEEDED, UNKNOWN
 
 Row = tuple[str, ...]
 
@@ -43,6 +43,11 @@ def notes(facts: Facts) -> Iterator[str]:
     if killed := facts.jobs.get(facts.killed):
         runs = ", ".join(f"{place} {run}" for place, run in enumerate(killed.runs, 1))
         yield f"{killed.key}, whose worker was killed, by its attempts: {runs}."
+    if debit := facts.jobs.get(facts.debit):
+        yield (
+            f"{debit.key} waited for a bank ({', '.join(debit.runs)}); a signed webhook told of its"
+            f" decision, and the job is {debit.status}."
+        )
     for job in facts.jobs.values():
         if job.status == UNKNOWN:
             yield (
@@ -54,7 +59,7 @@ def notes(facts: Facts) -> Iterator[str]:
 
 
 def _kinds(facts: Facts) -> Iterator[Row]:
-    for kind in KINDS:
+    for kind in (*KINDS, *OWN):
         jobs = [job for job in facts.jobs.values() if job.kind == kind]
         yield _kind(kind, jobs)
         codes = Counter(str(job.code) for job in jobs if job.status == "failed")
@@ -83,6 +88,10 @@ def _proof(facts: Facts) -> Iterator[Row]:
     mails = {mail.id: mail.status for mail in facts.mails if mail.batch_id}
     seen = Counter(str(e.mail) for e in facts.effects if e.mail in mails)
     yield _counted("mails of bulk_email", mails.values(), "sent", seen, "mail id in each")
+    told = Counter(event.id for event in facts.events)
+    twice = str(sum(number > 1 for number in told.values()))
+    sent = str(len({one["id"] for one in facts.webhooks}))
+    yield "events by webhook", str(len(facts.events)), sent, twice, "event id in each"
     same = sum(facts.folder.get(key) == digest for key, digest in facts.bucket.items())
     number = str(len(facts.folder))
     yield "objects in S3", number, str(len(facts.bucket)), "", f"{same} equal by bytes"

@@ -39,7 +39,8 @@ class Story:
         self._doors, self._sandbox, self._bucket, self._ledger = doors, sandbox, bucket, ledger
         self._files, self._people = home / "exports", home / "people.csv"
         self._asked: list[Asked] = []
-        self._rolled_back = self._newsletter = self._killed = ""
+        self._rolled_back = self._newsletter = self._killed = self._debit = ""
+        self._paypal = ""
 
     def a_day_of_orders(self) -> None:
         """Everything the shop has to do, while the vendors have an ordinary bad day."""
@@ -56,11 +57,16 @@ class Story:
         self._mails()
         self._ask("HTTP", self._doors.http, orders.sync(self._files, "sync-1"))
         self._say(f"a folder of {orders.FILES} files, to S3")
+        self._paypal = self._ask("HTTP", self._doors.http, orders.by_paypal())
+        self._say("a charge by PayPal, which cuts the connection after it has taken the money")
+        self._a_bank_decides()
         self._settle("the day's work")
 
     def a_worker_dies(self) -> None:
         """kill -9 in the middle of a call that has had its effect already."""
         self._watch.act("A worker is killed while it waits for Stripe's answer to a charge")
+        # Or a webhook would tell at once what the dead worker cannot.
+        self._webhooks(hold=True)
         order = orders.charge(faults.CUT_IN_WORK)
         self._killed = self._ask("HTTP", self._doors.http, order)
         self._watch.until(self._charged, self._ledger, "the charge whose worker is to be killed")
@@ -78,9 +84,14 @@ class Story:
         for (door, enqueue), order in zip(doors, orders.refunds(charges), strict=True):
             self._ask(door, enqueue, order)
         self._say("6 refunds, one of them larger than its charge")
+        self._ask("HTTP", self._doors.http, orders.paypal_refund(self._paypal))
+        self._say("one at PayPal, which Stripe's outage does not concern")
         self._ask("Python", self._doors.python, orders.sync(self._files, "sync-2"))
         self._say("the same folder to S3 again, where nothing is left to copy")
         self._settle("the refunds, and the charge of the dead worker")
+        self._webhooks(hold=False)
+        self._watch.until(self._told, self._ledger, "the webhooks that Stripe held back")
+        self._say("Stripe's late webhooks tell what is known already: nothing changes")
 
     def facts(self) -> Facts:
         """Everything that can be known now."""
@@ -91,14 +102,17 @@ class Story:
             rolled_back=self._rolled_back,
             killed=self._killed,
             newsletter=self._newsletter,
+            debit=self._debit,
             jobs=jobs,
             mails=self._ledger.mails(),
             effects=vendors.effects(self._sandbox),
+            webhooks=self._sandbox.deliveries(),
+            events=self._ledger.events(),
             folder=vendors.digests_of(self._files),
             bucket=self._bucket.digests(),
             breaker=vendors.breaker_changes(self._state["api_url"]),
             faults=self._sandbox.faults(),
-            flower=self._flower(set(jobs)),
+            flower=self._flower({job.id for job in jobs.values() if job.kind not in orders.OWN}),
         )
 
     def _prepare(self) -> None:
@@ -113,6 +127,31 @@ class Story:
         self._ask("SQL", self._doors.sql, orders.receipt(3))
         self._newsletter = self._doors.mails_of(self._people)
         self._say(f"3 receipts, and a newsletter to {orders.RECIPIENTS:,} people of a CSV")
+
+    def _a_bank_decides(self) -> None:
+        """A debit waits for the bank, until a webhook tells."""
+        self._debit = self._ask("Python", self._doors.python, orders.by_bank())
+        self._watch.until(lambda: bool(self._debited()), self._ledger, "the debit of an account")
+        self._say("a debit of a bank account: Stripe is processing it, and the job waits")
+        self._sandbox.dashboard("stripe", "settle", payment_intent=self._debited())
+        self._say("the bank has paid; Stripe tells so by a webhook")
+
+    def _debited(self) -> str | None:
+        """The payment that waits for the bank, as soon as its job says so."""
+        job = next(job for job in self._ledger.jobs() if job.id == self._debit)
+        waits = job.runs == ["pending"] and job.result
+        return str(job.result["vendor_reference"]) if waits and job.result else None
+
+    def _webhooks(self, *, hold: bool) -> None:
+        """Stripe's go to the API; held ones later."""
+        url = f"{self._state['api_url']}/webhooks/stripe"
+        self._sandbox.webhooks("stripe", url, hold=hold)
+
+    def _told(self) -> bool:
+        """Whether every webhook has arrived and was read."""
+        sent = {one["id"] for one in self._sandbox.deliveries() if one["delivered"]}
+        all_sent = all(one["delivered"] for one in self._sandbox.deliveries())
+        return all_sent and {e.id for e in self._ledger.events() if e.handled} >= sent
 
     def _ask(self, door: str, enqueue: Callable[[Order], str], order: Order) -> str:
         made = enqueue(order)

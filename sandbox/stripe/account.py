@@ -14,6 +14,7 @@ from sandbox.stripe.errors import missing
 from sandbox.stripe.objects import (
     Charge,
     Customer,
+    Dispute,
     Event,
     Intent,
     Refund,
@@ -36,6 +37,8 @@ class Call:
     key: str | None
     request: str
     version: str
+    home: str = "https://hooks.stripe.com"
+    """Where a payer finds the pages that a payment sends him to."""
 
 
 class Account:
@@ -49,9 +52,11 @@ class Account:
         self.intents = Table(journal, "stripe.payment_intents", Intent)
         self.charges = Table(journal, "stripe.charges", Charge)
         self.refunds = Table(journal, "stripe.refunds", Refund)
+        self.disputes = Table(journal, "stripe.disputes", Dispute)
         self.stored = Table(journal, "stripe.keys", Stored)
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._effects = world.effects
+        self._webhooks = world.webhooks
 
     def now(self) -> int:
         return int(time.time())
@@ -74,24 +79,30 @@ class Account:
             return row
         raise missing("charge", id, param, status)
 
+    def disputes_of(self, charge: str) -> list[Dispute]:
+        """Oldest first."""
+        return [row for row in self.disputes.rows.values() if row.charge == charge]
+
     def card(self, token: str, customer: str | None) -> Card:
         """How the payment method behaves, for this customer, today."""
         others = self.settings.cards
         return CARDS[others.get(f"{customer}:{token}") or others.get(token) or token]
 
     def tell(self, call: Call | None, type: str, row: object) -> None:
-        """Adds an event about an object as it is now."""
-        self._events.append(
-            Event(
-                self.ids.new("evt_3"),
-                self.now(),
-                type,
-                orjson.dumps(shape(row)).decode(),
-                call.version if call else LATEST_VERSION,
-                call.request if call else None,
-                call.key if call else None,
-            )
+        """Adds an event about an object as it is now, and sends it to whom it may concern."""
+        event = Event(
+            self.ids.new("evt_3"),
+            self.now(),
+            type,
+            orjson.dumps(shape(row)).decode(),
+            call.version if call else LATEST_VERSION,
+            call.request if call else None,
+            call.key if call else None,
         )
+        self._events.append(event)
+        if self._webhooks.target("stripe"):
+            body = orjson.dumps(shape(event) | {"pending_webhooks": 1})
+            self._webhooks.send("stripe", event.id, body)
 
     def events(self) -> Iterator[Event]:
         """The last ten thousand, newest first. They do not outlive the process."""

@@ -1,27 +1,36 @@
-"""How does a test payment method behave? Facts: https://docs.stripe.com/testing"""
+"""How does a test payment method behave? Facts: https://docs.stripe.com/testing and, for bank
+accounts, https://docs.stripe.com/payments/ach-direct-debit/accept-a-payment#test-account-numbers"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from sandbox.stripe.errors import Refused
 
-Behaviour = Literal["succeeds", "declines", "asks"]
+Behaviour = Literal["succeeds", "declines", "asks", "waits"]
 BEGIN = "pm_card_"
+BANK = "pm_usBankAccount_"
 AUTHENTICATION = "Your card was declined. This transaction requires authentication."
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """`code` and `decline_code` are what a declined payment is answered with."""
+    """`code` and `decline_code` are what a declined payment is answered with; of a bank account,
+    which answers days later, `code` is why it fails then. `refunds`: how its refunds begin."""
 
     behaviour: Behaviour
     code: str = ""
     decline_code: str = ""
     message: str = ""
+    refunds: str = "succeeded"
+    disputed: bool = False
 
 
 def _declined(decline_code: str, message: str = "Your card was declined.") -> Card:
     return Card("declines", "card_declined", decline_code, message)
+
+
+def _failing(code: str, message: str) -> Card:
+    return Card("waits", code, message=message)
 
 
 SUCCEEDS = Card("succeeds")
@@ -53,6 +62,20 @@ for _name, _card in DECLINES.items():
 CARDS[BEGIN + "chargeCustomerFail"] = _declined("generic_decline")
 for _name in ("authenticationRequired", "threeDSecureRequired", "threeDSecure2Required"):
     CARDS[BEGIN + _name] = ASKS
+CARDS[BEGIN + "pendingRefund"] = Card("succeeds", refunds="pending")
+# Begins as a success, too: the dashboard's `fail_refund` makes it fail.
+CARDS[BEGIN + "refundFail"] = SUCCEEDS
+CARDS[BEGIN + "createDispute"] = Card("succeeds", disputed=True)
+
+BANKS = {
+    "success": Card("waits"),
+    "processing": Card("waits"),
+    "accountClosed": _failing("account_closed", "The bank account has been closed."),
+    "noAccount": _failing("no_account", "The bank account could not be located."),
+    "insufficientFunds": _failing("insufficient_funds", "The account has insufficient funds."),
+    "debitNotAuthorized": _failing("debit_not_authorized", "Debits are not authorized."),
+}
+CARDS |= {BANK + _name: _bank for _name, _bank in BANKS.items()}
 
 
 def known(token: str, param: str = "payment_method") -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.stripe import keys, payments, refunds
+from sandbox.stripe import disputes, endings, keys, lists, refunds
 from sandbox.stripe.account import Account
-from sandbox.stripe.cards import ASKS, CARDS
-from sandbox.stripe.errors import Refused
-from sandbox.stripe.objects import Charge
+from sandbox.stripe.cards import CARDS
+from sandbox.stripe.errors import Refused, missing
+from sandbox.stripe.objects import Charge, Refund
 from sandbox.stripe.shapes import Shape, shape
 from sandbox.vendor import UnknownAction
 
@@ -30,20 +30,49 @@ def refund(
     payment_intent: str | None = None,
     charge: str | None = None,
     amount: int | None = None,
+    pending: bool = False,
 ) -> Shape:
     """Gives money back without the application's knowledge."""
-    return shape(refunds.refund(account, _charge(account, payment_intent, charge), amount))
+    row = _charge(account, payment_intent, charge)
+    return shape(refunds.refund(account, row, amount, pending=pending))
+
+
+def succeed_refund(account: Account, *, refund: str) -> Shape:
+    """A pending refund has arrived."""
+    return shape(refunds.succeed(account, _refund(account, refund)))
+
+
+def fail_refund(
+    account: Account, *, refund: str, reason: str = "expired_or_canceled_card"
+) -> Shape:
+    """The payer's bank sends a refund back: the money is on the balance again."""
+    return shape(refunds.fail(account, _refund(account, refund), reason))
+
+
+def _refund(account: Account, id: str) -> Refund:
+    if row := account.refunds.get(id):
+        return row
+    raise missing("refund", id, "refund")
 
 
 def dispute(
     account: Account, *, payment_intent: str | None = None, charge: str | None = None
 ) -> Shape:
     """The payer takes the money back by way of his bank."""
-    row = _charge(account, payment_intent, charge)
-    row.disputed = True
-    account.charges.put(row)
-    account.tell(None, "charge.updated", row)
-    return shape(row)
+    return shape(disputes.begin(account, _charge(account, payment_intent, charge)))
+
+
+def close_dispute(
+    account: Account,
+    *,
+    payment_intent: str | None = None,
+    charge: str | None = None,
+    outcome: str = "won",
+) -> Shape:
+    """The bank has decided the dispute: won by us, or lost."""
+    if outcome not in ("won", "lost"):
+        raise UnknownAction("close_dispute: outcome is won or lost")
+    return shape(disputes.close(account, _charge(account, payment_intent, charge), outcome))
 
 
 def _charge(account: Account, payment_intent: str | None, charge: str | None) -> Charge:
@@ -71,13 +100,28 @@ def card(
 def authenticate(account: Account, *, payment_intent: str, succeeds: bool = True) -> Shape:
     """The payer does, or fails to do, what the payment asks of him."""
     row = account.intent(payment_intent)
-    if row.status != "requires_action":
-        raise UnknownAction(f"authenticate: {row.id} has a status of {row.status}")
-    if succeeds:
-        payments.charge(account, row, None)
-    else:
-        payments.decline(account, row, ASKS, None)
-    return shape(row)
+    return shape(endings.authenticate(account, row, succeeds=succeeds))
+
+
+def settle(account: Account, *, payment_intent: str, succeeds: bool | None = None) -> Shape:
+    """A bank decides about a payment that is processing; by default as its test account says."""
+    return shape(endings.settle(account, account.intent(payment_intent), succeeds=succeeds))
+
+
+def cancel(account: Account, *, payment_intent: str) -> Shape:
+    """A person cancels a payment."""
+    row = account.intent(payment_intent)
+    return shape(endings.cancel(account, row, None, "requested_by_customer"))
+
+
+def expire(account: Account, *, payment_intent: str) -> Shape:
+    """A week passes: what was held is let go."""
+    return shape(endings.expire(account, account.intent(payment_intent)))
+
+
+def balance(account: Account) -> Shape:
+    """What was captured less what was refunded, by currency, in Stripe's units."""
+    return dict(lists.sums_of(account))
 
 
 def settings(
@@ -101,9 +145,16 @@ def forget_keys(account: Account, *, key: str | None = None) -> Shape:
 
 ACTIONS: dict[str, Callable[..., Shape]] = {
     "authenticate": authenticate,
+    "balance": balance,
+    "cancel": cancel,
     "card": card,
+    "close_dispute": close_dispute,
     "dispute": dispute,
+    "expire": expire,
+    "fail_refund": fail_refund,
     "forget_keys": forget_keys,
     "refund": refund,
     "settings": settings,
+    "settle": settle,
+    "succeed_refund": succeed_refund,
 }

@@ -5,7 +5,8 @@ from typing import Any
 
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import Refused
-from sandbox.stripe.shapes import Shape, list_shape, payment_method_shape, shape
+from sandbox.stripe.methods import payment_method_shape
+from sandbox.stripe.shapes import Shape, list_shape, shape
 
 DEEPEST = 4
 
@@ -92,6 +93,8 @@ EXPANDABLE: dict[tuple[str, str], Callable[[Account, Shape], Any]] = {
     ("charge", "customer"): _customer,
     ("charge", "payment_intent"): _intent,
     ("charge", "refunds"): _refunds,
+    ("dispute", "charge"): _charge("charge"),
+    ("dispute", "payment_intent"): _intent,
     ("refund", "charge"): _charge("charge"),
     ("refund", "payment_intent"): _intent,
 }

@@ -1,9 +1,12 @@
 """One request to Stripe, from the credentials to the answer."""
 
+import hmac
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
-from sandbox.stripe import dashboard
+from sandbox.stripe import dashboard, redirect
 from sandbox.stripe.account import LATEST_VERSION, Account, Call
 from sandbox.stripe.entry import authenticate, parameters, refuse_method_types, version_of
 from sandbox.stripe.errors import Refused
@@ -22,6 +25,8 @@ OUTAGE = (
     "Sorry! There was an error while talking to one of our backends. Support has been notified."
 )
 
+WEBHOOK_SECRET = "whsec_" + "sandbox"
+
 
 class Fake(Vendor):
     """Stripe in test mode."""
@@ -37,6 +42,8 @@ class Fake(Vendor):
 
     def open(self, request: Request) -> Answer | Work:
         number = self.world.ids.new("req_", 14)
+        if redirect.is_page(request):
+            return lambda: redirect.visit(self._account, request)
         try:
             outcome = self._open(request, number)
         except Refused as refused:
@@ -60,7 +67,8 @@ class Fake(Vendor):
         checked = check(endpoint.schema, endpoint.required, given)
         check_paths(checked.get("expand", []))
         key = idempotent.key if idempotent else None
-        work = endpoint.prepare(self._account, Call(target, checked, key, number, version))
+        call = Call(target, checked, key, number, version, redirect.home(request))
+        work = endpoint.prepare(self._account, call)
         if idempotent:
             self._keys.begin(idempotent)
         return lambda: self._answer(work(), checked.get("expand", []))
@@ -99,6 +107,20 @@ class Fake(Vendor):
         if retry_after is not None:
             answer.headers["Retry-After"] = retry_after
         return answer
+
+    @classmethod
+    def webhook_environment(cls, folder: Path) -> Mapping[str, str]:
+        return {"STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET}
+
+    def signed(self, event: bytes) -> Mapping[str, str]:
+        """As in https://docs.stripe.com/webhooks#verify-manually"""
+        at = int(time.time())
+        signature = hmac.digest(WEBHOOK_SECRET.encode(), b"%d.%b" % (at, event), "sha256").hex()
+        return {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": f"t={at},v1={signature}",
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+        }
 
     def dashboard(self, action: str, arguments: dict[str, Any]) -> object:
         return dashboard.act(self._account, action, arguments)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.stripe import payments
+from sandbox.stripe import endings, payments
 from sandbox.stripe.account import Account, Call, merged
 from sandbox.stripe.cards import known
 from sandbox.stripe.errors import Refused, state
@@ -28,13 +28,6 @@ EXCLUDED_BY_ALLOWED = (
 )
 NOT_FAKED = ("confirmation_token", "payment_method_data")
 OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
-CANCELABLE = (
-    "requires_payment_method",
-    "requires_capture",
-    "requires_confirmation",
-    "requires_action",
-    "processing",
-)
 
 
 def create(account: Account, call: Call) -> Work:
@@ -145,30 +138,7 @@ def capture(account: Account, call: Call) -> Work:
 def cancel(account: Account, call: Call) -> Work:
     """Raises Refused for an unknown intent."""
     row = account.intent(call.id)
-
-    def work() -> Intent:
-        _check_status(row, CANCELABLE, "cancel", "canceled")
-        row.status = "canceled"
-        row.canceled_at = account.now()
-        row.cancellation_reason = call.given.get("cancellation_reason")
-        row.amount_capturable = 0
-        row.next_action = None
-        account.intents.put(row)
-        account.record("cancellation", row.id, call, metadata=row.metadata)
-        account.tell(call, "payment_intent.canceled", row)
-        return row
-
-    return work
-
-
-def _check_status(row: Intent, allowed: tuple[str, ...], verb: str, participle: str) -> None:
-    if row.status not in allowed:
-        raise state(
-            f"You cannot {verb} this PaymentIntent because it has a status of {row.status}. Only a"
-            " PaymentIntent with one of the following statuses may be"
-            f" {participle}: {', '.join(allowed)}.",
-            payment_intent=shape(row),
-        )
+    return lambda: endings.cancel(account, row, call, call.given.get("cancellation_reason"))
 
 
 def retrieve(account: Account, call: Call) -> Work:

@@ -44,6 +44,12 @@ def refunds(account: Account, call: Call) -> Callable[[], Shape]:
     return lambda: page("/v1/refunds", rows, call)
 
 
+def disputes(account: Account, call: Call) -> Callable[[], Shape]:
+    names = {"charge": "charge", "payment_intent": "intent"}
+    rows = _matching(account.disputes.newest_first(), call, **names)
+    return lambda: page("/v1/disputes", rows, call)
+
+
 def events(account: Account, call: Call) -> Callable[[], Shape]:
     one, several = call.given.get("type"), call.given.get("types")
     rows = (
@@ -72,10 +78,7 @@ def balance(account: Account, call: Call) -> Callable[[], Shape]:
     """What was captured less what was refunded, by currency; Stripe's fees are left out."""
 
     def work() -> Shape:
-        sums: dict[str, int] = {}
-        for row in account.charges.rows.values():
-            rest = row.amount_captured - row.amount_refunded
-            sums[row.currency] = sums.get(row.currency, 0) + rest
+        sums = sums_of(account)
         amounts = [_amount(currency, amount) for currency, amount in sorted(sums.items())]
         waiting = [_amount(currency, 0) for currency in sorted(sums)]
         return {
@@ -86,6 +89,15 @@ def balance(account: Account, call: Call) -> Callable[[], Shape]:
         }
 
     return work
+
+
+def sums_of(account: Account) -> dict[str, int]:
+    """By currency: what was captured less what was refunded."""
+    sums: dict[str, int] = {}
+    for row in account.charges.rows.values():
+        rest = row.amount_captured - row.amount_refunded
+        sums[row.currency] = sums.get(row.currency, 0) + rest
+    return sums
 
 
 def _amount(currency: str, amount: int) -> Shape:

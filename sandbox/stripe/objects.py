@@ -76,6 +76,21 @@ class Refund:
     reason: str | None
     metadata: dict[str, str]
     status: str = "succeeded"
+    failure_reason: str | None = None
+
+
+@dataclass(slots=True)
+class Dispute:
+    """A payer's objection by way of his bank. `status`: needs_response, then won or lost."""
+
+    id: str
+    created: int
+    charge: str
+    intent: str
+    amount: int
+    currency: str
+    reason: str
+    status: str = "needs_response"
 
 
 @dataclass(slots=True)

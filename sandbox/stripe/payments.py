@@ -2,14 +2,18 @@
 
 from typing import Any
 
+from sandbox.stripe import disputes
 from sandbox.stripe.account import Account, Call, merged
 from sandbox.stripe.cards import Card
 from sandbox.stripe.errors import Refused, state
+from sandbox.stripe.methods import payment_method_shape, type_of
 from sandbox.stripe.money import shown
 from sandbox.stripe.objects import Charge, Intent
-from sandbox.stripe.shapes import payment_method_shape, shape
+from sandbox.stripe.shapes import shape
 
-AUTHENTICATE = "https://hooks.stripe.com/redirect/authenticate/"
+AUTHENTICATE = "/redirect/authenticate/"
+RETURNED = Card("waits", "debit_not_authorized", message="Debits are not authorized.")
+"""Why a debit fails whose test account says nothing of it."""
 
 
 def pay(account: Account, row: Intent, call: Call) -> Intent:
@@ -25,6 +29,8 @@ def pay(account: Account, row: Intent, call: Call) -> Intent:
     alone = call.given.get("off_session") or call.given.get("error_on_requires_action")
     if card.behaviour == "asks" and not alone:
         return _ask_payer(account, row, call)
+    if card.behaviour == "waits":
+        return _wait_for_bank(account, row, row.card, call)
     if card.behaviour == "succeeds":
         return charge(account, row, call)
     raise decline(account, row, card, call)
@@ -33,7 +39,7 @@ def pay(account: Account, row: Intent, call: Call) -> Intent:
 def _ask_payer(account: Account, row: Intent, call: Call) -> Intent:
     row.status = "requires_action"
     back = call.given.get("return_url")
-    redirect = {"return_url": back, "url": AUTHENTICATE + row.id}
+    redirect = {"return_url": back, "url": f"{call.home}{AUTHENTICATE}{row.id}"}
     row.next_action = (
         {"redirect_to_url": redirect, "type": "redirect_to_url"}
         if back
@@ -44,11 +50,38 @@ def _ask_payer(account: Account, row: Intent, call: Call) -> Intent:
     return row
 
 
+def _wait_for_bank(account: Account, row: Intent, token: str, call: Call) -> Intent:
+    """A debit is on its way; days later the bank says what came of it."""
+    _check_debit(row, token)
+    made = _new_charge(account, row, "pending")
+    row.status = "processing"
+    row.last_payment_error = None
+    account.charges.put(made)
+    account.intents.put(row)
+    account.tell(call, "charge.pending", made)
+    account.tell(call, "payment_intent.processing", row)
+    return row
+
+
+def _check_debit(row: Intent, token: str) -> None:
+    kind = type_of(token)
+    types = row.given.get("allowed_payment_method_types", [kind])
+    if row.currency != "usd" or row.capture_method == "manual" or kind not in types:
+        raise Refused(
+            400,
+            f"The payment method type {kind} cannot be used with this PaymentIntent: its currency,"
+            " its capture method or its allowed types exclude it.",
+            code="payment_intent_incompatible_payment_method",
+            param="payment_method",
+        )
+
+
 def _new_charge(account: Account, row: Intent, status: str) -> Charge:
     assert row.card is not None
     assert row.payment_method is not None
+    begin = "ch_3" if type_of(row.card) == "card" else "py_3"
     made = Charge(
-        id=account.ids.new("ch_3"),
+        id=account.ids.new(begin),
         created=account.now(),
         intent=row.id,
         customer=row.customer,
@@ -78,12 +111,14 @@ def charge(account: Account, row: Intent, call: Call | None) -> Intent:
         account.tell(call, "charge.succeeded", made)
         account.tell(call, "payment_intent.amount_capturable_updated", row)
         return row
-    return _take(account, row, made, row.amount, call, "charge.succeeded")
+    return take(account, row, made, row.amount, call, "charge.succeeded")
 
 
-def _take(
+def take(
     account: Account, row: Intent, made: Charge, amount: int, call: Call | None, event: str
 ) -> Intent:
+    """The money moves. `event`: what is told about the charge."""
+    made.status = "succeeded"
     made.captured = True
     made.amount_captured = amount
     row.status = "succeeded"
@@ -94,6 +129,8 @@ def _take(
     _record(account, "charge", row, made, amount, call)
     account.tell(call, event, made)
     account.tell(call, "payment_intent.succeeded", row)
+    if account.card(made.card, row.customer).disputed:
+        disputes.begin(account, made)
     return row
 
 
@@ -112,15 +149,18 @@ def _record(
     )
 
 
-def decline(account: Account, row: Intent, card: Card, call: Call | None) -> Refused:
-    """The card does not pay. Returns the 402 to be raised."""
-    made = _new_charge(account, row, "failed")
+def decline(
+    account: Account, row: Intent, card: Card, call: Call | None, made: Charge | None = None
+) -> Refused:
+    """It is not paid, by a new charge or the one that waited. Returns the 402 to be raised."""
+    made = made or _new_charge(account, row, "failed")
+    made.status = "failed"
     made.failure_code = card.code
     made.failure_message = card.message
-    made.decline_code = card.decline_code
+    made.decline_code = card.decline_code or None
     error: dict[str, Any] = {
         "charge": made.id,
-        "decline_code": card.decline_code,
+        "decline_code": made.decline_code,
         "payment_method": payment_method_shape(
             made.payment_method, made.card, row.customer, made.created
         ),
@@ -129,7 +169,7 @@ def decline(account: Account, row: Intent, card: Card, call: Call | None) -> Ref
     row.last_payment_error = error | {
         "code": card.code,
         "message": card.message,
-        "type": "card_error",
+        "type": "card_error" if card.decline_code else "invalid_request_error",
     }
     row.card = None
     account.charges.put(made)
@@ -161,4 +201,4 @@ def capture(account: Account, row: Intent, call: Call) -> Intent:
         )
     row.metadata = merged(row.metadata, call.given.get("metadata", {}))
     made = account.charge(row.latest_charge)
-    return _take(account, row, made, amount, call, "charge.captured")
+    return take(account, row, made, amount, call, "charge.captured")

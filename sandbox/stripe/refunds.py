@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from sandbox.stripe import disputes
 from sandbox.stripe.account import Account, Call, merged
 from sandbox.stripe.errors import Refused, missing, state
 from sandbox.stripe.money import check_step, shown
@@ -60,9 +61,11 @@ def refund(
     call: Call | None = None,
     reason: str | None = None,
     metadata: dict[str, str] | None = None,
+    pending: bool = False,
 ) -> Refund:
-    """Gives back `amount`, or all that is left. Raises Refused."""
-    amount = _allowed(charge, amount)
+    """Gives back `amount`, or all that is left; `pending`: not yet. Raises Refused."""
+    amount = _allowed(account, charge, amount)
+    card = account.card(charge.card, charge.customer)
     row = Refund(
         id=account.ids.new("re_3"),
         created=account.now(),
@@ -72,6 +75,7 @@ def refund(
         currency=charge.currency,
         reason=reason,
         metadata=metadata or {},
+        status="pending" if pending else card.refunds,
     )
     charge.amount_refunded += amount
     account.charges.put(charge)
@@ -91,9 +95,40 @@ def refund(
     return row
 
 
-def _allowed(charge: Charge, amount: int | None) -> int:
+def succeed(account: Account, row: Refund) -> Refund:
+    """A refund that was on its way has arrived. Raises Refused for any other."""
+    if row.status != "pending":
+        raise Refused(400, f"{row.id} has a status of {row.status}")
+    row.status = "succeeded"
+    return _changed(account, row)
+
+
+def fail(account: Account, row: Refund, reason: str) -> Refund:
+    """The payer's bank sends a refund back, also one that seemed to have succeeded: the money is
+    ours again. Raises Refused where it has failed already."""
+    if row.status == "failed":
+        raise Refused(400, f"{row.id} has failed already")
+    row.status = "failed"
+    row.failure_reason = reason
+    charge = account.charge(row.charge)
+    charge.amount_refunded -= row.amount
+    account.charges.put(charge)
+    amounts = {"amount": row.amount, "currency": row.currency}
+    account.record("refund_failure", row.id, None, charge=row.charge, **amounts)
+    account.tell(None, "refund.failed", row)
+    return _changed(account, row)
+
+
+def _changed(account: Account, row: Refund) -> Refund:
+    account.refunds.put(row)
+    account.tell(None, "refund.updated", row)
+    account.tell(None, "charge.refund.updated", row)
+    return row
+
+
+def _allowed(account: Account, charge: Charge, amount: int | None) -> int:
     rest = charge.amount_captured - charge.amount_refunded
-    if charge.disputed:
+    if disputes.forbids_refund(account, charge):
         raise Refused(
             400,
             f"Charge {charge.id} has been charged back; cannot issue a refund.",

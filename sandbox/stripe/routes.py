@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.stripe import customers, intents, lists, refunds, schemas, search
+from sandbox.stripe import customers, disputes, intents, lists, refunds, schemas, search
 from sandbox.stripe.account import Account, Call
 from sandbox.stripe.errors import Refused
 from sandbox.stripe.params import Schema
@@ -39,6 +39,8 @@ ENDPOINTS = {
     "GET charges": Endpoint(schemas.LIST_CHARGES, lists.charges),
     "GET charges/search": Endpoint(schemas.SEARCH, search.charges, ("query",)),
     "GET charges/:id": Endpoint(schemas.EXPAND, lists.charge),
+    "GET disputes": Endpoint(schemas.LIST_REFUNDS, lists.disputes),
+    "GET disputes/:id": Endpoint(schemas.EXPAND, disputes.retrieve),
     "GET balance": Endpoint(schemas.EXPAND, lists.balance),
     "GET events": Endpoint(schemas.LIST_EVENTS, lists.events),
     "GET events/:id": Endpoint(schemas.EXPAND, lists.event),

@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from sandbox.stripe.objects import Charge, Customer, Event, Intent, Refund
+from sandbox.stripe.methods import details
+from sandbox.stripe.objects import Charge, Customer, Dispute, Event, Intent, Refund
 
 Shape = dict[str, Any]
 
@@ -86,7 +87,7 @@ def _intent(row: Intent) -> Shape:
         "payment_method": row.payment_method,
         "payment_method_configuration_details": None,
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
-        "payment_method_types": ["card"],
+        "payment_method_types": ["card", "us_bank_account"],
         "processing": None,
         "receipt_email": get("receipt_email"),
         "review": None,
@@ -132,7 +133,7 @@ def _charge(row: Charge) -> Shape:
         "paid": row.status == "succeeded",
         "payment_intent": row.intent,
         "payment_method": row.payment_method,
-        "payment_method_details": {"card": card_shape(row.card), "type": "card"},
+        "payment_method_details": details(row.card),
         "receipt_email": None,
         "receipt_number": None,
         "receipt_url": None,
@@ -149,7 +150,9 @@ def _charge(row: Charge) -> Shape:
     }
 
 
-def _outcome(row: Charge) -> Shape:
+def _outcome(row: Charge) -> Shape | None:
+    if row.status == "pending":
+        return None
     failed = row.status == "failed"
     return {
         "network_status": "declined_by_network" if failed else "approved_by_network",
@@ -157,26 +160,6 @@ def _outcome(row: Charge) -> Shape:
         "risk_level": "normal",
         "seller_message": row.failure_message or "Payment complete.",
         "type": "issuer_declined" if failed else "authorized",
-    }
-
-
-def card_shape(token: str) -> Shape:
-    """The card behind a test payment method."""
-    brand = next((b for b in ("mastercard", "amex", "discover") if b in token), "visa")
-    return {"brand": brand, "country": "US", "exp_month": 12, "exp_year": 2034, "last4": "4242"}
-
-
-def payment_method_shape(id: str, token: str, customer: str | None, created: int) -> Shape:
-    return {
-        "id": id,
-        "object": "payment_method",
-        "billing_details": {"address": {}, "email": None, "name": None, "phone": None},
-        "card": card_shape(token),
-        "created": created,
-        "customer": customer,
-        "livemode": False,
-        "metadata": {},
-        "type": "card",
     }
 
 
@@ -191,13 +174,37 @@ def _refund(row: Refund) -> Shape:
         "created": row.created,
         "currency": row.currency,
         "destination_details": {"card": {"type": "pending"}, "type": "card"},
+        "failure_reason": row.failure_reason,
         "metadata": row.metadata,
         "payment_intent": row.intent,
+        "pending_reason": "processing" if row.status == "pending" else None,
         "reason": row.reason,
         "receipt_number": None,
         "source_transfer_reversal": None,
         "status": row.status,
         "transfer_reversal": None,
+    }
+
+
+@shape.register
+def _dispute(row: Dispute) -> Shape:
+    return {
+        "id": row.id,
+        "object": "dispute",
+        "amount": row.amount,
+        "balance_transactions": [],
+        "charge": row.charge,
+        "created": row.created,
+        "currency": row.currency,
+        "enhanced_eligibility_types": [],
+        "evidence": {},
+        "evidence_details": {"has_evidence": False, "past_due": False, "submission_count": 0},
+        "is_charge_refundable": row.status == "won",
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": row.intent,
+        "reason": row.reason,
+        "status": row.status,
     }
 
 

@@ -23,6 +23,7 @@ from adapters._base import (
     Misconfigured,
     NotSent,
     Refused,
+    Repeat,
     Throttled,
     Unavailable,
     VendorError,
@@ -33,11 +34,25 @@ from adapters.s3 import Adapter
 from ferryman.policies import policy
 from tests import moto
 from tests.adapters.doubles import Notes
+from tests.contract.operations import Operation
 from tests.faulty import CUT, OK, SILENT, answer, faulty
 
 BUCKET = "ferryman-tests"
 AT = datetime(2026, 11, 24, 21, 53, 10, tzinfo=UTC)
 ETAG = '"5d41402abc4b2a76b9719d911017c592"'
+
+
+async def _put(call: HttpCall) -> object:
+    return await Adapter().put(call, "bucket", "key", content(b"planted"))
+
+
+# The job marks a sync once, not each of its objects; obstore keeps the time.
+OPERATIONS = [Operation("put", _put, Repeat.NATURAL, marks_itself=False, timed=False)]
+ENVIRONMENT = {
+    "AWS_REGION": "us-east-1",
+    "AWS_SESSION_TOKEN": None,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -16,10 +17,15 @@ from uuid import UUID
 import jsonschema
 import pytest
 import sendgrid
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sendgrid.helpers import mail as sdk
+from sendgrid.helpers.eventwebhook import EventWebhookHeader
 
 from adapters import _base
 from adapters._base import (
+    Delivery,
     Misconfigured,
     NotSent,
     Refused,
@@ -35,6 +41,7 @@ from adapters._mail import Letter, MailOrder, Recipient
 from adapters.sendgrid import Adapter
 from ferryman.policies import policy
 from tests.adapters import doubles
+from tests.contract.operations import ADDRESS, TEXT, Operation, Secret, Webhooks
 
 # Joined, so that no key-shaped string stands in the tree.
 KEY = ".".join(("SG", "planted" * 3, "secret" * 7))
@@ -43,6 +50,51 @@ ACCEPTED = Response(202, {"x-message-id": "14c5d75ce93"}, b"")
 EMAIL = UUID("019ab3f0-6d7e-7c2a-9f43-0d5be2a1c902")
 HELLO = Letter(subject="Hello", text="Good day", html="<p>Good day</p>")
 ADA = Recipient(EMAIL, "ada@example.com")
+
+
+async def _mail(call: HttpCall) -> object:
+    letter = Letter(subject=TEXT, text=TEXT)
+    return await Adapter().send_mail(call, order(letter, Recipient(EMAIL, ADDRESS)))
+
+
+OPERATIONS = [Operation("mail", _mail, Repeat.NEVER)]
+ENVIRONMENT = {"FROM_EMAIL": "sender@example.com"}
+
+
+def webhook_secret() -> Secret:
+    """A key pair as SendGrid makes one, and what the helper's own verifier would take."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def sign(body: bytes, *, age: float = 0) -> Delivery:
+        at = str(int(time.time() - age))
+        signature = private.sign(at.encode() + body, ec.ECDSA(hashes.SHA256()))
+        return Delivery(
+            {
+                "content-type": "application/json",
+                EventWebhookHeader.SIGNATURE.lower(): base64.b64encode(signature).decode(),
+                EventWebhookHeader.TIMESTAMP.lower(): at,
+            },
+            body,
+        )
+
+    return Secret(base64.b64encode(public).decode(), sign)
+
+
+WEBHOOKS = Webhooks(
+    webhook_secret,
+    # SendGrid's bodies end so, and that counts.
+    body=json.dumps(
+        [
+            {"sg_event_id": "delivered-1", "event": "delivered", "timestamp": 1795556943},
+            {"sg_event_id": "open-2", "event": "open", "timestamp": 1795556944},
+        ]
+    ).encode()
+    + b"\r\n",
+    ids=("delivered-1", "open-2"),
+    needs=(EventWebhookHeader.SIGNATURE.lower(), EventWebhookHeader.TIMESTAMP.lower()),
+    tolerance=25 * 3600,
+)
 
 
 @pytest.fixture(autouse=True)

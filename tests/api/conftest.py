@@ -13,6 +13,8 @@ from psycopg.rows import dict_row
 
 from api.app import Api, create
 from models.engine import async_engine
+from tests.api.signed import STRIPE, Rows, trusting
+from tests.contract.operations import Secret
 
 # Nobody listens there: a port that is never handed out.
 NOWHERE = "127.0.0.1:1"
@@ -26,6 +28,7 @@ WRITTEN = (
     "batches",
     "vendor_states",
     "breaker_changes",
+    "events",
 )
 
 
@@ -38,18 +41,19 @@ async def serving(database: str, **options: Any) -> AsyncIterator[tuple[Api, htt
     address = "http://localhost"
     async with httpx.AsyncClient(transport=transport, base_url=address, trust_env=False) as client:
         yield app, client
+    await app.state.doors.close()
     await app.state.ledger.dispose()
 
 
 @pytest.fixture
 def emptied(database_url: str) -> Iterator[str]:
     """The ledger of the whole run, empty before and after: much quicker than one of its own."""
-    _empty(database_url)
+    empty(database_url)
     yield database_url
-    _empty(database_url)
+    empty(database_url)
 
 
-def _empty(url: str) -> None:
+def empty(url: str) -> None:
     with psycopg.connect(url) as connection:
         for table in WRITTEN:
             connection.execute(f"DELETE FROM ferryman.{table}")
@@ -81,3 +85,19 @@ def charge() -> dict[str, Any]:
             "payment_method": "pm_card_visa",
         },
     }
+
+
+@pytest.fixture
+def rows(ledger: psycopg.Connection[Any]) -> Rows:
+    """The stored events of vendors, oldest first."""
+    return lambda: ledger.execute("SELECT * FROM ferryman.events ORDER BY id").fetchall()
+
+
+@pytest.fixture
+def secret() -> Iterator[Secret]:
+    """With which Stripe signs its webhooks here."""
+    found = STRIPE.webhooks()
+    assert found is not None
+    made = found.secret()
+    with trusting(STRIPE, made):
+        yield made

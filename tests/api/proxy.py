@@ -17,6 +17,7 @@ class Proxy:
         self._open.set()
         self._lines: set[asyncio.StreamWriter] = set()
         self._cut_at: bytes | None = None
+        self._freeze_at: bytes | None = None
         self.url = ""
 
     def freeze(self) -> None:
@@ -35,6 +36,10 @@ class Proxy:
     def cut_after(self, words: bytes) -> None:
         """The next message with these words arrives; its answer does not."""
         self._cut_at = words
+
+    def freeze_after(self, words: bytes) -> None:
+        """The next message with these words arrives; nothing passes after it."""
+        self._freeze_at = words
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
@@ -56,6 +61,9 @@ class Proxy:
                     asker.close()
                 writer.write(data)
                 await writer.drain()
+                if asker and self._freeze_at and self._freeze_at in data:
+                    self._freeze_at = None
+                    self.freeze()
         except ConnectionError:
             pass
         writer.close()

@@ -222,6 +222,9 @@ BAD_QUERIES = {
     "/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901?wait=-1": "wait",
     "/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901?wait=nan": "wait",
     "/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901?wait=canary-4711": "wait",
+    "/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901?wiat=9": "wiat",
+    "/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901?until=death": "until",
+    "/bulk/attempts": "id",
 }
 
 
@@ -250,6 +253,24 @@ async def test_nothing_there(
     client: httpx.AsyncClient, method: str, path: str, status: int, kind: str
 ) -> None:
     problem(await client.request(method, path), status, kind)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/jobs", "GET, POST"),
+        ("PUT", "/v1/jobs/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901", "GET"),
+        ("GET", "/v1/jobs/bulk", "POST"),
+        ("GET", "/v1/jobs/retry", "POST"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+    ],
+)
+async def test_another_method_is_told_which_there_are(
+    client: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    answer = await client.request(method, path)
+    problem(answer, 405, "method-not-allowed")
+    assert sorted(answer.headers["allow"].split(", ")) == allowed.split(", ")
 
 
 @pytest.mark.parametrize("step", ["pause", "resume"])

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from api.openapi import EXAMPLES
+from api.examples import EXAMPLES, MORE
 from tests.api.conftest import serving
 from tests.api.proxy import proxied
 
@@ -183,16 +183,22 @@ async def test_thousands_of_recipients_fit(client: httpx.AsyncClient, ledger: Le
     assert len(jobs(ledger)[0]["args"]["recipients"]) == 2500
 
 
-@pytest.mark.parametrize("kind", sorted(EXAMPLES))
-async def test_the_example_of_each_kind_is_taken(
-    client: httpx.AsyncClient, kind: str, tmp_path: Path
+@pytest.mark.parametrize("name", sorted(EXAMPLES | MORE))
+async def test_each_example_is_taken(
+    client: httpx.AsyncClient, ledger: Ledger, charge: Any, name: str, tmp_path: Path
 ) -> None:
-    example = EXAMPLES[kind]
-    if kind == "sync_objects":  # its folder must be there
-        example = example | {"args": example["args"] | {"source": tmp_path.as_uri()}}
-    answer = await client.post("/v1/jobs", json=example)
+    example = (EXAMPLES | MORE)[name]
+    args = example["args"]
+    if "source" in args:  # its folder must be there
+        args = args | {"source": tmp_path.as_uri()}
+    if "charge" in args:  # and so must this one
+        ledger.execute(
+            "SELECT ferryman.enqueue('charge', %s, id => %s)",
+            (Jsonb(charge["args"]), args["charge"]),
+        )
+    answer = await client.post("/v1/jobs", json=example | {"args": args})
     assert answer.status_code == 201, answer.text
-    assert answer.json()["kind"] == kind
+    assert answer.json()["kind"] == example["kind"]
 
 
 async def test_a_source_folder_that_is_not_there_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,12 +13,27 @@ import pytest
 from jsonschema import Draft202012Validator
 from sqlalchemy import text
 
+from api.__main__ import Server, main
 from api.problems import Problem
 from ferryman.requests import kinds
+from ferryman.settings import settings
 from tests.api.conftest import NOWHERE, serving
 from tests.api.proxy import proxied
 
+SECRETS = {
+    "stripe": "STRIPE_WEBHOOK_SECRET",
+    "paypal": "PAYPAL_WEBHOOK_ID",
+    "sendgrid": "SENDGRID_WEBHOOK_PUBLIC_KEY",
+    "twilio": "TWILIO_AUTH_TOKEN",
+}
+CLOSED = [f"webhooks.{vendor}" for vendor in SECRETS]
 DEAD_LEDGER = f"postgresql://nobody@{NOWHERE}/nothing"
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS.values():
+        monkeypatch.delenv(name, raising=False)
 
 
 async def test_alive_without_a_ledger() -> None:
@@ -28,14 +44,45 @@ async def test_alive_without_a_ledger() -> None:
 async def test_ready(database_url: str, broker_url: str) -> None:
     async with serving(database_url, broker_url=broker_url) as (_, client):
         answer = await client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "degraded": []})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "degraded": CLOSED})
+
+
+async def test_doors_that_are_open_are_not_named(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "old,new")
+    monkeypatch.setenv("PAYPAL_WEBHOOK_ID", " , ")
+    monkeypatch.setenv("SENDGRID_WEBHOOK_PUBLIC_KEY", "no key")
+    async with serving(database_url, broker_url=broker_url) as (_, client):
+        answer = await client.get("/readyz")
+        cards = (await client.get("/v1/vendors")).json()["vendors"]
+    assert answer.json()["degraded"] == CLOSED[1:]
+    doors = {card["vendor"]: card["webhooks"] for card in cards}
+    assert doors == {**dict.fromkeys(SECRETS, "closed"), "stripe": "open", "s3": None}
+
+
+def test_closed_doors_and_what_would_open_them_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FERRYMAN_DATABASE_URL", DEAD_LEDGER)
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "set")
+    monkeypatch.setenv("FERRYMAN_PUBLIC_URL", "https://jobs.example.com")
+    monkeypatch.setattr(Server, "run", lambda self, sockets: sockets[0].close())
+    settings.cache_clear()
+    assert main(["--port", "0"]) == 0
+    settings.cache_clear()
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if "webhooks" in line)
+    for vendor in ("stripe", "paypal", "sendgrid"):
+        assert f"{vendor} ({SECRETS[vendor]})" in line
+    assert "twilio" not in line
 
 
 @pytest.mark.parametrize("url", [f"redis://{NOWHERE}/0", None, "nonsense://"])
 async def test_without_the_broker_it_is_degraded(database_url: str, url: str | None) -> None:
     async with serving(database_url, broker_url=url) as (_, client):
         answer = await client.get("/readyz")
-    assert (answer.status_code, answer.json()["degraded"]) == (200, ["broker"])
+    assert (answer.status_code, answer.json()["degraded"]) == (200, ["broker", *CLOSED])
 
 
 async def test_a_silent_broker_is_not_waited_for(database_url: str) -> None:
@@ -44,7 +91,7 @@ async def test_a_silent_broker_is_not_waited_for(database_url: str) -> None:
     started = time.monotonic()
     async with serving(database_url, broker_url=f"redis://127.0.0.1:{port}/0") as (_, client):
         answer = await client.get("/readyz")
-    assert answer.json()["degraded"] == ["broker"]
+    assert answer.json()["degraded"] == ["broker", *CLOSED]
     assert time.monotonic() - started < 2
     silent.close()
 
@@ -161,7 +208,8 @@ async def test_the_document_names_every_problem_and_an_example_a_kind(database_u
     post = document["paths"]["/v1/jobs"]["post"]
     assert set(post["responses"]) >= {"200", "201", "400", "401", "409", "413", "415", "422", "503"}
     content = post["requestBody"]["content"]["application/json"]
-    assert set(content["examples"]) == {kind for kind, made in kinds().items() if not made.internal}
+    shown = {example["value"]["kind"] for example in content["examples"].values()}
+    assert shown == {kind for kind, made in kinds().items() if not made.internal}
     check = Draft202012Validator(content["schema"] | {"components": document["components"]})
     for example in content["examples"].values():
         check.validate(example["value"])

@@ -152,6 +152,27 @@ async def test_latencies_fall_into_classes(client: httpx.AsyncClient, ledger: Le
     assert [buckets[bound, "stripe"] for bound in ("0.05", "0.1", "30.0", "+Inf")] == [1, 3, 3, 4]
 
 
+async def test_webhooks_are_counted_by_this_process(
+    emptied: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "one")
+    for name in ("PAYPAL_WEBHOOK_ID", "SENDGRID_WEBHOOK_PUBLIC_KEY", "TWILIO_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    async with serving(emptied) as (_, client), serving(emptied) as (_, other):
+        for vendor in ("stripe", "stripe", "paypal", "s3", "nobody"):
+            await client.post(f"/webhooks/{vendor}", content=b"{}")
+        counted = (await read(client))["ferryman_webhooks_total"]
+        others = (await read(other))["ferryman_webhooks_total"]
+    # As Prometheus orders labels: the outcome, the vendor.
+    assert {labels for labels, n in counted.items() if n} == {
+        ("forged", "stripe"),
+        ("closed", "paypal"),
+    }
+    assert counted["forged", "stripe"] == 2
+    assert set(others.values()) == {0.0}
+    assert {vendor for _, vendor in others} == {"stripe", "paypal", "sendgrid", "twilio"}
+
+
 async def test_a_token_is_needed_where_one_is_set(database_url: str) -> None:
     async with serving(database_url, tokens=["one"]) as (_, client):
         assert (await client.get("/metrics")).status_code == 401

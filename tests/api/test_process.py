@@ -138,6 +138,7 @@ def test_other_machines_are_served_with_a_token_only(start: Start, host: str) ->
         ({"STRIPE_SECRET_KEY": LIVE_KEY}, "STRIPE_SECRET_KEY"),
         ({"FERRYMAN_DATABASE_URL": ""}, "FERRYMAN_DATABASE_URL"),
         ({"FERRYMAN_DATABASE_URL": f"mysql://{CANARY}"}, "FERRYMAN_DATABASE_URL"),
+        ({"FERRYMAN_DATABASE_URL": f"postgresql://{NOWHERE}/x?ssl=no"}, "FERRYMAN_DATABASE_URL"),
         ({"FERRYMAN_DATABASE_POOL": CANARY}, "FERRYMAN_DATABASE_POOL"),
     ],
 )

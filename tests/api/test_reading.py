@@ -73,6 +73,26 @@ async def test_waiting_ends_with_the_time(client: httpx.AsyncClient, ledger: Led
     assert 0.4 < time.monotonic() - started < 3
 
 
+async def test_waiting_may_end_when_the_payer_has_to_act(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    job_id = enqueue(ledger)
+    waits = f"/v1/jobs/{job_id}?wait=30"
+    action, end = (asyncio.create_task(client.get(waits + more)) for more in ("&until=action", ""))
+    await asyncio.sleep(0.2)
+    assert not action.done()
+    needed = {"status": "requires_action", "action_url": "https://vendor.test/agree"}
+    ledger.execute("UPDATE ferryman.jobs SET result = %s", (Jsonb(needed),))
+    assert (await action).json()["result"] == needed
+    # Its payer has acted: now the bank decides.
+    over = needed | {"status": "processing", "action_url": None}
+    ledger.execute("UPDATE ferryman.jobs SET result = %s", (Jsonb(over),))
+    assert (await client.get(f"/v1/jobs/{job_id}?wait=0.3&until=action")).json()["result"] == over
+    assert not end.done()
+    settle(ledger, job_id, "succeeded")
+    assert (await end).json()["status"] == "succeeded"
+
+
 async def test_many_wait_on_few_connections(emptied: str, ledger: Ledger) -> None:
     ids = [enqueue(ledger) for _ in range(40)]
     async with serving(emptied) as (_, client):

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
@@ -26,7 +27,7 @@ async def card(client: httpx.AsyncClient, vendor: str = "stripe") -> dict[str, A
 async def test_a_vendor_nobody_called(client: httpx.AsyncClient) -> None:
     found = await card(client)
     assert found["breaker"] == "closed"
-    assert found["kinds"] == ["charge", "refund"]
+    assert found["kinds"] == list(policies()["stripe"].kinds)
     assert (found["waiting"], found["in_flight"], found["unknown"]) == (0, 0, 0)
     assert found["paused"] is None
     assert found["oldest_due_at"] is None
@@ -133,3 +134,44 @@ async def test_pause_and_resume(client: httpx.AsyncClient, ledger: Ledger) -> No
     assert (await card(client, "sendgrid"))["paused"] is None
     answer = await client.post("/v1/vendors/stripe/resume", json={"note": "it is over"})
     assert answer.json()["paused"] is None
+
+
+async def test_polling_a_vendors_events_is_a_job(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    for body, args in (({"since_seconds": 7200}, {"since_seconds": 7200}), (None, {})):
+        answer = await client.post("/v1/vendors/stripe/poll-events", json=body)
+        assert answer.status_code == 202, answer.text
+        job = answer.json()
+        assert (job["kind"], job["vendor"], job["status"]) == ("poll_events", "stripe", "waiting")
+        assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+        row = ledger.execute(
+            "SELECT args FROM ferryman.jobs WHERE id = %s", (job["id"],)
+        ).fetchone()
+        assert row == {"args": args}
+    assert (await client.post("/v1/jobs", json={"kind": "poll_events", "args": {}})).json()[
+        "field"
+    ] == "kind"
+
+
+async def test_not_every_vendor_can_be_polled(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    assert (await client.post("/v1/vendors/nobody/poll-events")).status_code == 404
+    for vendor, body, field in (
+        ("s3", {}, "vendor"),
+        ("sendgrid", {}, "vendor"),
+        ("stripe", {"since_seconds": 0}, "since_seconds"),
+        ("stripe", {"since_seconds": 2_592_001}, "since_seconds"),
+        ("stripe", {"since_seconds": "7200"}, "since_seconds"),
+        ("stripe", {"since": 7200}, "since"),
+    ):
+        answer = await client.post(f"/v1/vendors/{vendor}/poll-events", json=body)
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert ledger.execute("SELECT FROM ferryman.jobs").fetchall() == []
+
+
+async def test_the_card_tells_who_can_be_polled(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STRIPE_SECRET_KEY", raising=False)
+    assert (await card(client))["polls_events"] is False
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "set")
+    assert (await card(client))["polls_events"] is True
+    assert (await card(client, "s3"))["polls_events"] is False

@@ -10,15 +10,18 @@ from uuid import UUID
 
 from tests.harness import ENDED, Harness
 
-# What each kind does at its vendor, as the sandbox's effect log calls it.
-EFFECTS = {"charge": "charge", "refund": "refund", "send_email": "mail"}
+# What happens at vendors, as the sandbox's effect log calls it, and is to happen once for a job.
+ONCE = ("charge", "authorization", "cancellation", "refund", "mail")
+PAYMENTS = ("stripe", "paypal")
+Effects = Counter[tuple[str, str]]
+"""How many effects of each kind name each job: `(kind, job)`."""
 
 
 @dataclass(frozen=True)
 class Account:
     """`lost`: jobs that are gone, that never ended, or that succeeded without an effect.
-    `twice`: jobs (and customers) with more than one. `unexplained`: attempts without an end, and
-    effects that the ledger cannot tell the origin of."""
+    `twice`: jobs (and customers) with more than one. `unexplained`: attempts without an end,
+    effects that the ledger cannot tell the origin of, and money that only one side knows of."""
 
     jobs: int
     lost: list[str] = field(default_factory=list)
@@ -40,36 +43,52 @@ def account(harness: Harness, jobs: Sequence[UUID]) -> Account:
         lost=[
             f"job {job}: {rows.get(job) or 'gone'}"
             for job in jobs
-            if _is_lost(rows.get(job), effects[str(job)])
+            if _is_lost(rows.get(job), effects)
         ],
-        twice=[f"job {job}" for job in rows if effects[str(job)] > 1] + _customers_twice(harness),
+        twice=[f"{kind} of {job}" for (kind, job), n in effects.items() if n > 1]
+        + _customers_twice(harness),
         unexplained=[
             *_open_attempts(harness, jobs),
             *_missing_attempts(harness, jobs),
             *_effects_of_none(harness, effects),
+            *_money_of_nobody(harness),
         ],
         statuses=Counter(row["status"] for row in rows.values()),
     )
 
 
 def _jobs(harness: Harness, jobs: Sequence[UUID]) -> list[dict[str, Any]]:
-    query = "SELECT id, kind, status, reason, error FROM ferryman.jobs WHERE id = ANY(%s)"
+    query = "SELECT id, kind, status, reason, error, args FROM ferryman.jobs WHERE id = ANY(%s)"
     return harness.rows(query, (list(jobs),))
 
 
-def _effects(harness: Harness) -> Counter[str]:
-    """How many effects name each job."""
-    return Counter(
-        (effect.get("custom_args") or effect.get("metadata") or {}).get("job", "nobody")
-        for effect in harness.sandbox.effects()
-        if effect["kind"] in EFFECTS.values()
-    )
+def _effects(harness: Harness) -> Effects:
+    found = [effect for effect in harness.sandbox.effects() if effect["kind"] in ONCE]
+    return Counter((effect["kind"], effect["job"] or "nobody") for effect in found)
 
 
-def _is_lost(row: dict[str, Any] | None, effects: int) -> bool:
+def _is_lost(row: dict[str, Any] | None, effects: Effects) -> bool:
     if row is None or row["status"] not in ENDED:
         return True
-    return row["status"] == "succeeded" and row["kind"] in EFFECTS and effects == 0
+    expected = _effect_of(row)
+    return row["status"] == "succeeded" and expected is not None and effects[expected] == 0
+
+
+def _effect_of(row: dict[str, Any]) -> tuple[str, str] | None:
+    """What a job does at its vendor. One about a held charge is known there by the charge's."""
+    args = row["args"]
+    match row["kind"]:
+        case "charge":
+            return ("charge" if args.get("capture", True) else "authorization", str(row["id"]))
+        case "refund":
+            return ("refund", str(row["id"]))
+        case "send_email":
+            return ("mail", str(row["id"]))
+        case "capture_charge":
+            return ("charge", args["charge"])
+        case "cancel_charge":
+            return ("cancellation", args["charge"])
+    return None
 
 
 def _customers_twice(harness: Harness) -> list[str]:
@@ -100,17 +119,42 @@ def _missing_attempts(harness: Harness, jobs: Sequence[UUID]) -> list[str]:
     return [f"job {row['id']}: its attempts do not add up" for row in found]
 
 
-def _effects_of_none(harness: Harness, effects: Counter[str]) -> list[str]:
+def _effects_of_none(harness: Harness, effects: Effects) -> list[str]:
     """An effect has a mark that it may have left, and no job that ended without one."""
     query = """
     SELECT j.id::text, j.status,
            EXISTS (SELECT FROM ferryman.sends s WHERE s.job_id = j.id) AS marked
       FROM ferryman.jobs j WHERE j.id::text = ANY(%s)
     """
-    known = {row["id"]: row for row in harness.rows(query, (list(effects),))}
-    strangers = [f"an effect of job {job}, which is gone" for job in effects if job not in known]
+    done = {job for kind, job in effects if kind != "cancellation"}
+    known = {row["id"]: row for row in harness.rows(query, (list(done),))}
+    strangers = [f"an effect of job {job}, which is gone" for job in done if job not in known]
     return strangers + [
         f"an effect of job {job}: {row['status']}, marked: {row['marked']}"
         for job, row in known.items()
         if not row["marked"] or row["status"] in ("failed", "cancelled")
     ]
+
+
+def _money_of_nobody(harness: Harness) -> list[str]:
+    """What a vendor holds for us is what the ledger says, once no payment is in doubt."""
+    doubts = "SELECT FROM ferryman.jobs WHERE status = 'unknown' AND kind ~ 'charge|refund'"
+    if harness.rows(doubts):
+        return []
+    query = """
+    SELECT coalesce(sum(amount - refunded), 0)::bigint AS n FROM ferryman.charges
+     WHERE vendor = %s AND status IN ('succeeded', 'partially_refunded', 'refunded', 'disputed')
+    """
+    ours = {vendor: harness.row(query, (vendor,))["n"] for vendor in PAYMENTS}
+    theirs = {vendor: _balance(harness, vendor) for vendor in PAYMENTS}
+    return [
+        f"{vendor} holds {theirs[vendor]}, the ledger says {ours[vendor]}"
+        for vendor in PAYMENTS
+        if ours[vendor] != theirs[vendor]
+    ]
+
+
+def _balance(harness: Harness, vendor: str) -> int:
+    """In cents: all of these tests pay in dollars."""
+    found = harness.sandbox.dashboard(vendor, "balance")
+    return int(found.get("usd", found.get("USD", 0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ BUCKET = "ferryman-chaos"
 CHARGES = {"vendor": "stripe", "method": "POST", "path": "/v1/payment_intents"}
 REFUNDS = {"vendor": "stripe", "method": "POST", "path": "/v1/refunds"}
 MAILS = {"vendor": "sendgrid", "path": "/v3/mail/send"}
+PAYPAL_CHARGES = {"vendor": "paypal", "method": "POST", "path": "/v2/checkout/orders/*"}
+PAYPAL_REFUNDS = {"vendor": "paypal", "method": "POST", "path": "/v2/payments/captures/*"}
 
 # Faults are what is tested here, not how soon ferryman gives up.
 PATIENT = {
@@ -28,6 +31,50 @@ PATIENT = {
 def mail(harness: Harness, n: int = 0, **changes: Any) -> UUID:
     letter = {"to": f"user{n}@example.com", "subject": f"Receipt {n}", "text": "Thank you"}
     return harness.enqueue("send_email", {**letter, **changes})
+
+
+def both_banks(harness: Harness) -> Harness:
+    """Credentials of PayPal beside those of Stripe, and what verifies the webhooks of both."""
+    harness.env |= harness.sandbox.environment()
+    return harness
+
+
+def paypal(harness: Harness, n: int = 0, **changes: Any) -> UUID:
+    """A charge at PayPal."""
+    args = {
+        "customer": f"user-{n}",
+        "amount": 1000 + n,
+        "currency": "usd",
+        "payment_method": "vault_ok",
+    }
+    return harness.enqueue("charge", {**args, **changes}, vendor="paypal")
+
+
+def listen(harness: Harness, url: str | None, **options: Any) -> None:
+    """From now on the webhooks of both banks go to that API, or to nobody."""
+    for vendor in ("stripe", "paypal"):
+        target = url and f"{url}/webhooks/{vendor}"
+        harness.sandbox.webhooks(vendor, target, **(options if target else {}))
+
+
+def payers_agree(harness: Harness) -> int:
+    """All who are asked; how many those are."""
+    query = "SELECT * FROM ferryman.charges WHERE status = 'requires_action'"
+    rows = harness.rows(query)
+    for row in rows:
+        # He may have agreed before.
+        with contextlib.suppress(ValueError):
+            if row["vendor"] == "paypal":
+                harness.sandbox.dashboard("paypal", "approve", order=row["vendor_session"])
+            else:
+                named = {"payment_intent": row["vendor_reference"]}
+                harness.sandbox.dashboard("stripe", "authenticate", **named)
+    return len(rows)
+
+
+def about(harness: Harness, kind: str, charge: UUID, **args: Any) -> UUID:
+    """A job about a charge, at that charge's vendor."""
+    return harness.enqueue(kind, {"charge": str(charge), **args})
 
 
 def refund(harness: Harness, charge: UUID, amount: int | None = None) -> UUID:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -25,9 +26,16 @@ from tests.chaos.people import (
     CHARGES,
     MAILS,
     PATIENT,
+    PAYPAL_CHARGES,
+    PAYPAL_REFUNDS,
     REFUNDS,
+    about,
+    both_banks,
     bucket,
+    listen,
     mail,
+    payers_agree,
+    paypal,
     refund,
     settled,
     sync,
@@ -41,6 +49,18 @@ WORKERS = 2
 MOST_OPEN = 150
 SHORTEST_SECONDS = 120
 TO_SETTLE_SECONDS = 60
+BANKS = (Harness.charge, paypal)
+PLACES: tuple[dict[str, Any], ...] = (
+    CHARGES,
+    REFUNDS,
+    PAYPAL_CHARGES,
+    PAYPAL_REFUNDS,
+    MAILS,
+    {"vendor": "stripe", "method": "POST", "path": "/v1/payment_intents/*"},
+    {"vendor": "paypal", "method": "POST", "path": "/v2/payments/authorizations/*"},
+    {"vendor": "paypal", "method": "POST", "path": "/v1/oauth2/token"},
+)
+ASKS = {Harness.charge: "pm_card_threeDSecure2Required", paypal: "paypal"}
 WEATHER = [
     {"do": "latency", "seconds": 0.2},
     {"do": "status", "status": 503, "when": {"probability": 0.06}},
@@ -73,7 +93,35 @@ class Storm:
             "INSIDE_TIMEOUT": "1.5",
         }
         self.workers = [self.start() for _ in range(WORKERS)]
-        self.api = harness.api()
+        self.open_api()
+
+    def open_api(self) -> None:
+        """Its webhooks come twice and in any order."""
+        self.api = self.harness.api()
+        self.api_process = self.harness.processes[-1]
+        self.listen()
+
+    def listen(self, **options: Any) -> None:
+        listen(self.harness, self.api, **{"duplicates": 2, "shuffle": True, **options})
+
+    def kill_api(self) -> None:
+        self.harness.kill(self.api_process)
+        time.sleep(self.random.uniform(0, 2))
+        self.open_api()
+
+    def lose_webhooks(self) -> None:
+        """For good: only the vendor's own list knows of them."""
+        listen(self.harness, None)
+        time.sleep(self.random.uniform(0, 2))
+        self.listen()
+
+    def delay_webhooks(self) -> None:
+        self.listen(delay=self.random.uniform(0.5, 5))
+
+    def poll(self) -> None:
+        for vendor in ("stripe", "paypal"):
+            with contextlib.suppress(httpx.TransportError):
+                httpx.post(f"{self.api}/v1/vendors/{vendor}/poll-events")
 
     def start(self) -> subprocess.Popen[bytes]:
         return wrong_worker(self.harness, wait=False, **self.env)
@@ -130,13 +178,31 @@ class Storm:
         if len(self.harness.rows(OPEN)) > MOST_OPEN:
             return
         n = len(self.jobs)
-        charges = [self.harness.charge(n=n + i, customer=f"user-{i}") for i in range(20)]
-        self.jobs += charges
-        self.jobs += [refund(self.harness, charge, 500) for charge in charges[:8]]
+        for pay in BANKS:
+            self.pay(n, pay)
         self.jobs += [mail(self.harness, n + i) for i in range(6)]
         self.jobs.append(sync(self.harness, n))
 
+    def pay(self, n: int, pay: Callable[..., UUID]) -> None:
+        """Some at once, some held, some that their payers must agree to."""
+        harness = self.harness
+        charges = [pay(harness, n + i, customer=f"user-{i}") for i in range(6)]
+        held = [pay(harness, n + i, capture=False) for i in range(3)]
+        self.jobs += charges + held
+        self.jobs += [refund(harness, charge, 500) for charge in charges[:4]]
+        self.jobs += [about(harness, "capture_charge", charge, amount=700) for charge in held[:2]]
+        self.jobs += [about(harness, "cancel_charge", charge) for charge in held[2:]]
+        self.jobs += [pay(harness, n + i, payment_method=ASKS[pay]) for i in range(2)]
 
+
+UNREAD = """
+SELECT FROM ferryman.jobs WHERE kind IN ('poll_events', 'refresh_charge') AND status = 'waiting'
+ UNION ALL SELECT FROM ferryman.events WHERE due_at IS NOT NULL
+"""
+ASKED = """
+SELECT FROM ferryman.jobs WHERE kind = 'charge' AND status IN ('waiting', 'running')
+   AND args ->> 'payment_method' = ANY(%s)
+"""
 OPEN = "SELECT FROM ferryman.jobs WHERE status IN ('waiting', 'running')"
 FAULTS: list[Callable[[Storm], None]] = [
     Storm.kill,
@@ -148,15 +214,18 @@ FAULTS: list[Callable[[Storm], None]] = [
     Storm.stop_database,
     Storm.cut_off,
     Storm.cancel,
+    Storm.kill_api,
+    Storm.lose_webhooks,
+    Storm.delay_webhooks,
+    Storm.poll,
 ]
 
 
 def test_everything_at_once(
     broken: Harness, servers_to_break: Breakable, server: str, scale: Scale, accounted: Accounted
 ) -> None:
-    bucket(broken, server)
-    places = (CHARGES, REFUNDS, MAILS)
-    broken.sandbox.script([{**place, **fault} for place in places for fault in WEATHER])
+    bucket(both_banks(broken), server)
+    broken.sandbox.script([{**place, **fault} for place in PLACES for fault in WEATHER])
     storm = Storm(broken, servers_to_break, scale.random)
     end = time.monotonic() + max(SHORTEST_SECONDS, scale.seconds_left() - TO_SETTLE_SECONDS)
     while time.monotonic() < end:
@@ -164,10 +233,15 @@ def test_everything_at_once(
         time.sleep(scale.random.uniform(0.2, 2))
         fault = scale.random.choice(FAULTS)
         fault(storm)
+        payers_agree(broken)
         storm.keep()
 
     broken.sandbox.script([])
+    storm.listen()
+    until(lambda: all_agreed(broken), 120, what="every payer was asked, and has agreed")
     ends = settled(broken, storm.jobs, 180)
+    storm.poll()
+    until(lambda: not broken.rows(UNREAD), 60, what="every event is read")
 
     accounted(broken, storm.jobs)
     assert set(ends) <= {"succeeded", "cancelled", "unknown", "failed"}
@@ -179,6 +253,11 @@ def test_everything_at_once(
     )
     assert [row["c"] for row in codes] in ([], ["charge_cancelled"])
     assert storm_synced(broken, server)
+
+
+def all_agreed(harness: Harness) -> bool:
+    payers_agree(harness)
+    return not harness.rows(ASKED, (list(ASKS.values()),))
 
 
 def storm_synced(harness: Harness, server: str) -> bool:
@@ -200,9 +279,11 @@ def test_ferryman_up_brings_back_the_worker_that_was_killed(
     with up(home, env=environment() | settings) as state:
         sandbox = Sandbox(state["sandbox_url"])
         slow = {"do": "latency", "seconds": 0.3}
-        sandbox.script([slow, {**CHARGES, "do": "drop_after", "when": {"probability": 0.1}}])
+        cut = {"do": "drop_after", "when": {"probability": 0.1}}
+        sandbox.script([slow, {**CHARGES, **cut}, {**PAYPAL_CHARGES, **cut}])
         with Harness(state["database_url"], state["broker_url"], sandbox, logs) as harness:
-            jobs = [harness.charge(n=n) if n % 3 else mail(harness, n) for n in range(300)]
+            kinds = (mail, paypal, Harness.charge)
+            jobs = [kinds[n % 3](harness, n) for n in range(300)]
             for n in range(4):
                 done = 40 * (n + 1)
                 until(lambda least=done: ended(harness) >= least, 60, what=f"{done} ended")

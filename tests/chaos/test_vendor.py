@@ -11,17 +11,21 @@ from uuid import UUID
 
 import pytest
 
-from models import payments
+from models import refunds
 from tests import moto
 from tests.chaos.conftest import Accounted, Scale
 from tests.chaos.people import (
     CHARGES,
     MAILS,
     PATIENT,
+    PAYPAL_CHARGES,
+    PAYPAL_REFUNDS,
     REFUNDS,
+    both_banks,
     bucket,
     mail,
     outcomes,
+    paypal,
     refund,
     sync,
     synced,
@@ -32,17 +36,20 @@ from tests.harness import STRIPE_KEY, Harness, until
 from tests.tasks.driver import driving
 from tests.worker.test_execution import CHARGE, stripe
 
+BANKS = (Harness.charge, paypal)
+
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_cut_after_the_effect(harness: Harness, reset: bool, accounted: Accounted) -> None:
     """A charge is repeated under its key; a mail has none, so it is not."""
     cut = {"do": "drop_after", "reset": reset, "when": {"first": 5}}
-    harness.sandbox.script([{**CHARGES, **cut}, {**MAILS, **cut}])
+    places = (CHARGES, PAYPAL_CHARGES, MAILS)
+    both_banks(harness).sandbox.script([{**place, **cut} for place in places])
     harness.worker()
-    charges = [harness.charge(n=n) for n in range(10)]
+    charges = [pay(harness, n) for n in range(10) for pay in BANKS]
     mails = [mail(harness, n) for n in range(10)]
 
-    assert harness.all_ended(charges) == {"succeeded": 10}
+    assert harness.all_ended(charges) == {"succeeded": 20}
     assert harness.all_ended(mails) == {"succeeded": 5, "unknown": 5}
     assert len(harness.sandbox.effects(vendor="sendgrid")) == 10
     assert len(harness.sandbox.requests("sendgrid")) == 10
@@ -51,12 +58,13 @@ def test_cut_after_the_effect(harness: Harness, reset: bool, accounted: Accounte
 
 def test_silence_after_the_effect(harness: Harness, accounted: Accounted) -> None:
     silent = {"do": "silent_after", "when": {"first": 3}}
-    harness.sandbox.script([{**CHARGES, **silent}, {**MAILS, **silent}])
+    places = (CHARGES, PAYPAL_CHARGES, MAILS)
+    both_banks(harness).sandbox.script([{**place, **silent} for place in places])
     wrong_worker(harness, INSIDE_TIMEOUT="1")
-    charges = [harness.charge(n=n) for n in range(6)]
+    charges = [pay(harness, n) for n in range(6) for pay in BANKS]
     mails = [mail(harness, n) for n in range(6)]
 
-    assert harness.all_ended(charges) == {"succeeded": 6}
+    assert harness.all_ended(charges) == {"succeeded": 12}
     assert harness.all_ended(mails) == {"succeeded": 3, "unknown": 3}
     errors = {row["error"]["code"] for row in harness.rows(UNKNOWN)}
     assert errors == {"timeout"}
@@ -119,19 +127,22 @@ def losing_an_answer(vendor: Gate) -> Callable[..., Answer]:
 
 AFTERWARDS: dict[str, dict[str, Any]] = {
     "throttled": {"do": "throttle", "retry_after": 1},
-    # Stripe refuses some requests before it looks at their key.
-    "refused": {
-        "do": "status",
-        "status": 404,
-        "body": {"error": {"type": "invalid_request_error", "code": "resource_missing"}},
-    },
+    "refused": {"do": "status", "status": 404},
     "unauthorized": {"do": "status", "status": 401},
-    "in conflict": {
-        "do": "status",
-        "status": 409,
-        "body": {"error": {"type": "idempotency_error", "code": "idempotency_key_in_use"}},
-    },
+    "in conflict": {"do": "status", "status": 409},
     "down": {"do": "status", "status": 503},
+}
+# The words that each vendor has for it.
+WORDS: dict[tuple[str, str], Any] = {
+    # Stripe refuses some requests before it looks at their key.
+    ("stripe", "refused"): {"error": {"type": "invalid_request_error", "code": "resource_missing"}},
+    ("stripe", "in conflict"): {
+        "error": {"type": "idempotency_error", "code": "idempotency_key_in_use"}
+    },
+    ("paypal", "in conflict"): {
+        "name": "RESOURCE_CONFLICT",
+        "details": [{"issue": "PREVIOUS_REQUEST_IN_PROGRESS"}],
+    },
 }
 
 
@@ -140,25 +151,28 @@ def test_what_a_vendor_says_while_an_earlier_request_is_in_doubt(
     harness: Harness, then: str, accounted: Accounted
 ) -> None:
     """None of it is an answer about the effect, which is there."""
-    harness.sandbox.script(
-        [
-            {**CHARGES, "do": "drop_after", "when": {"nth": [1]}},
-            {**CHARGES, **AFTERWARDS[then], "when": {"nth": [2]}},
-        ]
-    )
-    harness.worker()
-    job_id = harness.charge()
+    rules: list[dict[str, Any]] = []
+    for place in (CHARGES, {**PAYPAL_CHARGES, "path": "/v2/checkout/orders/*/capture"}):
+        body = WORDS.get((place["vendor"], then))
+        said = AFTERWARDS[then] | ({"body": body} if body else {})
+        rules.append({**place, "do": "drop_after", "when": {"nth": [1]}})
+        rules.append({**place, **said, "when": {"nth": [2]}})
+    both_banks(harness).sandbox.script(rules)
+    harness.worker(FERRYMAN_LOOK_UP_SECONDS="0.5")
+    jobs = [pay(harness) for pay in BANKS]
 
     def ended() -> bool:
         # A person mended the credential, and lifts the pause.
         harness.connection.execute(RESUME)
         harness.connection.execute(HURRY)
-        return bool(harness.job(job_id)["status"] == "succeeded")
+        return {harness.job(job)["status"] for job in jobs} == {"succeeded"}
 
-    until(ended, what="the job has succeeded")
+    until(ended, what="both jobs have succeeded")
 
-    assert len(harness.sandbox.effects(vendor="stripe", kind="charge")) == 1
-    accounted(harness, [job_id])
+    for vendor in ("stripe", "paypal"):
+        assert len(harness.sandbox.effects(vendor=vendor, kind="charge")) == 1
+    assert [rule["fired"] for rule in harness.sandbox.faults()] == [1, 1, 1, 1]
+    accounted(harness, jobs)
 
 
 RESUME = """
@@ -264,24 +278,28 @@ def test_fifty_refunds_at_once_give_back_no_more_than_was_paid(
 ) -> None:
     harness.sandbox.script(
         [
-            {**REFUNDS, "do": "latency", "seconds": 0.3},
-            {**REFUNDS, "do": "drop_after", "when": {"probability": 0.2}},
-            {**REFUNDS, "do": "status", "status": 503, "when": {"probability": 0.2}},
+            {**place, **fault}
+            for place in (REFUNDS, PAYPAL_REFUNDS)
+            for fault in (
+                {"do": "latency", "seconds": 0.3},
+                {"do": "drop_after", "when": {"probability": 0.2}},
+                {"do": "status", "status": 503, "when": {"probability": 0.2}},
+            )
         ]
     )
     for _ in range(2):
-        harness.worker(**PATIENT)
-    charges = [harness.charge(n=n, amount=1000) for n in range(scale(1, 10))]
+        both_banks(harness).worker(**PATIENT)
+    charges = [pay(harness, n, amount=1000) for n in range(scale(1, 5)) for pay in BANKS]
     assert set(harness.all_ended(charges)) == {"succeeded"}
 
-    refunds = {charge: [refund(harness, charge, 100) for _ in range(50)] for charge in charges}
+    refunds = {charge: [refund(harness, charge, 100) for _ in range(25)] for charge in charges}
 
     for charge, jobs in refunds.items():
-        assert harness.all_ended(jobs) == {"succeeded": 10, "failed": 40}
+        assert harness.all_ended(jobs) == {"succeeded": 10, "failed": 15}
         assert codes(harness, jobs) == {"amount_exceeds_rest"}
         row = harness.row("SELECT * FROM ferryman.charges WHERE id = %s", (charge,))
         assert (row["refunded"], row["reserved"]) == (1000, 0)
-    given_back = harness.sandbox.effects(vendor="stripe", kind="refund")
+    given_back = harness.sandbox.effects(kind="refund")
     assert sum(effect["amount"] for effect in given_back) == 1000 * len(charges)
     accounted(harness, [*charges, *(job for jobs in refunds.values() for job in jobs)])
 
@@ -296,7 +314,7 @@ async def test_a_refund_that_meets_its_charge_in_the_act(
 ) -> None:
     """Each statement sees what was committed before it: a charge may come in between two."""
     monkeypatch.setenv("STRIPE_SECRET_KEY", STRIPE_KEY)
-    reserve = payments.reserve
+    reserve = refunds.reserve
     async with driving(ledger_url, stripe) as driver:
         charge = await driver.enqueue("charge", CHARGE)
         asked = await driver.enqueue("refund", {"charge": str(charge)})
@@ -307,10 +325,10 @@ async def test_a_refund_that_meets_its_charge_in_the_act(
                 await driver.run(charge)
             return found
 
-        monkeypatch.setattr(payments, "reserve", late)
+        monkeypatch.setattr(refunds, "reserve", late)
         job = await driver.run(asked)
 
         assert job["status"] in ("succeeded", "waiting"), job["error"]
-        monkeypatch.setattr(payments, "reserve", reserve)
+        monkeypatch.setattr(refunds, "reserve", reserve)
         again = job if job["status"] == "succeeded" else await driver.run(asked)
         assert again["status"] == "succeeded"

@@ -14,9 +14,12 @@ from tests.chaos.people import (
     CHARGES,
     MAILS,
     PATIENT,
+    about,
+    both_banks,
     bucket,
     mail,
     outcomes,
+    paypal,
     refund,
     sync,
     synced,
@@ -41,22 +44,35 @@ def weather(harness: Harness) -> None:
     ]
     slow = {"do": "latency", "seconds": 0.25}
     harness.sandbox.script(
-        [{"vendor": vendor, **rule} for vendor in ("stripe", "sendgrid") for rule in (slow, *bad)]
+        [
+            {"vendor": vendor, **rule}
+            for vendor in ("stripe", "paypal", "sendgrid")
+            for rule in (slow, *bad)
+        ]
     )
 
 
 def mixed(harness: Harness) -> list[UUID]:
-    """Three hundred jobs of four kinds."""
-    charges = [harness.charge(n=n, customer=f"user-{n % 40}") for n in range(170)]
-    refunds = [refund(harness, charge) for charge in charges[:60]]
+    """Three hundred jobs of six kinds, at two banks."""
+    charges = [pay(harness, n, customer=f"user-{n % 40}") for n in range(70) for pay in BANKS]
+    held = [pay(harness, n, capture=False) for n in range(100, 110) for pay in BANKS]
+    refunds = [refund(harness, charge) for charge in charges[:50]]
+    ends = [
+        about(harness, "cancel_charge" if n % 4 == 0 else "capture_charge", charge)
+        for n, charge in enumerate(held)
+    ]
     mails = [mail(harness, n) for n in range(55)]
-    return charges + refunds + mails + [sync(harness, n) for n in range(15)]
+    syncs = [sync(harness, n) for n in range(15)]
+    return charges + held + refunds + ends + mails + syncs
 
 
-def test_killed_ten_times_with_300_jobs_in_a_vendors_bad_weather(
+BANKS = (Harness.charge, paypal)
+
+
+def test_killed_again_and_again_with_300_jobs_in_bad_weather(
     harness: Harness, server: str, scale: Scale, accounted: Accounted
 ) -> None:
-    bucket(harness, server)
+    bucket(both_banks(harness), server)
     weather(harness)
     jobs = mixed(harness)
     env = {
@@ -66,7 +82,7 @@ def test_killed_ten_times_with_300_jobs_in_a_vendors_bad_weather(
         "INSIDE_TIMEOUT": "1",
     }
     worker = wrong_worker(harness, **env)
-    for _ in range(scale(10, 25)):
+    for _ in range(scale(6, 25)):
         successor = wrong_worker(harness, **env)
         time.sleep(scale.random.uniform(0, 0.3))
         harness.kill(worker)

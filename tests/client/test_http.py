@@ -265,3 +265,27 @@ def test_settings_that_lead_nowhere(
     use(**variables)
     with pytest.raises(error, match=words):
         ferryman.enqueue("charge", **CHARGE)
+
+
+@respx.mock
+def test_what_the_rate_kept_out_is_sent_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    over = problem(429, "/problems/too-many-requests", detail="At most 5.")
+    over.headers["Retry-After"] = "2"
+    respx.post(f"{URL}/v1/jobs").side_effect = [over, over, httpx.Response(201, json=JOB)]
+    assert ferryman.enqueue("charge", **CHARGE).id == UUID(ID)
+    assert len(slept) == 2
+    assert all(2 <= seconds <= 3 for seconds in slept)
+
+
+@respx.mock
+def test_a_rate_without_room_for_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("slept"))
+    over = problem(429, "/problems/too-many-requests", detail="At most 5.")
+    over.headers["Retry-After"] = "60"
+    respx.post(f"{URL}/v1/jobs").mock(return_value=over)
+    with pytest.raises(ferryman.Unreachable, match="At most 5"):
+        ferryman.enqueue("charge", **CHARGE)

@@ -15,6 +15,8 @@ from ferryman.errors import FerrymanError
 
 PUBLIC = [
     "BulkEmail",
+    "CancelCharge",
+    "CaptureCharge",
     "Charge",
     "FerrymanError",
     "Forbidden",

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from uuid import uuid4
 
 import pytest
 
@@ -15,210 +14,214 @@ from adapters._base import (
     NotSent,
     Refused,
     Repeat,
+    Request,
     Throttled,
-    Unavailable,
-    Unknown,
     VendorError,
-    adapter,
 )
 from adapters._http import Client, HttpCall
-from adapters._mail import Letter, MailOrder, Recipient
-from adapters._payments import ChargeOrder, RefundOrder
-from adapters._storage import Content
-from ferryman.policies import policies, policy
+from ferryman.policies import policy
 from tests.adapters.doubles import JOB, Notes
+from tests.contract import operations
+from tests.contract.operations import ADDRESS, PLANTED, SECRET, Operation, Vendor
 from tests.faulty import CUT, SILENT, answer, faulty
 
-SECRET = "planted-secret-of-the-contract"
-ADDRESS = "planted.person@example.com"
+# A refusal in the words of several vendors at once.
+REFUSAL = {
+    "error": {"type": "invalid_request_error", "message": "no"},
+    "errors": [],
+    "name": "INVALID_REQUEST",
+    "details": [],
+}
+EVERY = operations.operations()
 
 
-async def _charge(call: HttpCall) -> object:
-    order = ChargeOrder(JOB, "cus_1", 1250, "usd", "pm_planted")
-    return await adapter("stripe").charge(call, order)  # type: ignore[attr-defined]
+def each(chosen: Callable[[Operation], bool] = lambda _: True) -> pytest.MarkDecorator:
+    """Parametrized by the operations of all vendors."""
+    found = [(vendor, operation) for vendor, operation in EVERY if chosen(operation)]
+    names = [f"{vendor}-{operation.name}" for vendor, operation in found]
+    return pytest.mark.parametrize(("vendor", "operation"), found, ids=names)
 
 
-async def _refund(call: HttpCall) -> object:
-    order = RefundOrder(JOB, "pi_1", 100, "usd")
-    return await adapter("stripe").refund(call, order)  # type: ignore[attr-defined]
+class Unwilling(Notes):
+    """A ledger that cannot write."""
+
+    async def leaving(self, step: str, key: str, repeat: Repeat, request: Request) -> Request:
+        raise ConnectionError("the ledger is away")
 
 
-async def _mail(call: HttpCall) -> object:
-    letter = Letter(subject="planted subject", text="planted text")
-    order = MailOrder(JOB, letter, (Recipient(uuid4(), ADDRESS),))
-    return await adapter("sendgrid").send_mail(call, order)  # type: ignore[attr-defined]
+class InDoubt(Notes):
+    """A ledger that knows of an earlier request of every step, without an answer."""
 
-
-async def _put(call: HttpCall) -> object:
-    content = Content(7, b"planted")
-    return await adapter("s3").put(call, "bucket", "key", content)  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A write of a vendor, and how its repeat is made harmless."""
-
-    vendor: str
-    do: Callable[[HttpCall], Awaitable[object]]
-    repeat: Repeat
-    marks_itself: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.vendor}{self.do.__name__}"
-
-    @property
-    def in_doubt(self) -> tuple[type[VendorError], ...]:
-        """What a lost answer may be called: where a repeat is harmless it is no more than that."""
-        if self.repeat is Repeat.NATURAL:
-            return (Unknown, Unavailable)
-        return (Unknown,)
-
-    @property
-    def on_500(self) -> type[VendorError]:
-        return Unknown if self.repeat is Repeat.NEVER else Unavailable
-
-
-OPERATIONS = [
-    Operation("stripe", _charge, Repeat.KEY),
-    Operation("stripe", _refund, Repeat.KEY),
-    Operation("sendgrid", _mail, Repeat.NEVER),
-    # The job marks a sync once, not each of its objects.
-    Operation("s3", _put, Repeat.NATURAL, marks_itself=False),
-]
-parametrized = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for vendor in policies():
-        for name in adapter(vendor).secrets:
-            monkeypatch.setenv(name, SECRET)
-    monkeypatch.setenv("FROM_EMAIL", "sender@example.com")
-    monkeypatch.delenv("AWS_SESSION_TOKEN")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    def doubtful(self, step: str) -> bool:
+        return True
 
 
 @dataclass
 class Wire:
     notes: Notes
-    call: Callable[[Operation, str], Awaitable[object]]
+    call: Callable[[Vendor, Operation, str], Awaitable[object]]
 
 
 @pytest.fixture
 async def wire(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wire]:
     clients: list[Client] = []
-    notes = Notes()
 
-    async def call(operation: Operation, url: str) -> object:
-        monkeypatch.setenv(adapter(operation.vendor).base_url_variable, url)
-        numbers = policy(operation.vendor).model_copy(update={"timeout_seconds": 1.0})
+    async def call(vendor: Vendor, operation: Operation, url: str) -> object:
+        monkeypatch.setenv(vendor.adapter().base_url_variable, url)
+        numbers = policy(vendor.name).model_copy(update={"timeout_seconds": 1.0})
         clients.append(Client(numbers))
-        return await operation.do(HttpCall(operation.vendor, clients[-1], numbers, notes))
+        return await operation.do(HttpCall(vendor.name, clients[-1], numbers, wired.notes))
 
-    yield Wire(notes, call)
+    for vendor in operations.complete():
+        for name, value in vendor.environment().items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+    wired = Wire(Notes(), call)
+    yield wired
     for client in clients:
         await client.close()
 
 
-def test_every_vendor_is_under_contract() -> None:
-    assert {operation.vendor for operation in OPERATIONS} == set(policies())
+@pytest.mark.parametrize("vendor", operations.vendors(), ids=str)
+def test_every_vendor_is_under_contract(vendor: Vendor) -> None:
+    vendor.complete()
 
 
-@parametrized
-async def test_a_refused_connection_is_not_sent(wire: Wire, operation: Operation) -> None:
-    with pytest.raises(NotSent):
-        await wire.call(operation, "http://127.0.0.1:1")
-
-
-@parametrized
-async def test_a_cut_after_the_request_is_doubt_and_executed_once(
-    wire: Wire, operation: Operation
+@each()
+async def test_a_refused_connection_is_not_sent(
+    wire: Wire, vendor: Vendor, operation: Operation
 ) -> None:
-    async with faulty(CUT) as vendor:
-        with pytest.raises(operation.in_doubt):
-            await wire.call(operation, vendor.url)
+    with pytest.raises(NotSent):
+        await wire.call(vendor, operation, "http://127.0.0.1:1")
 
-        assert len(vendor.executed) == 1
+
+@each()
+async def test_a_cut_after_the_request_is_doubt_and_executed_once(
+    wire: Wire, vendor: Vendor, operation: Operation
+) -> None:
+    async with faulty(CUT, aside=operation.aside) as server:
+        with pytest.raises(operation.in_doubt):
+            await wire.call(vendor, operation, server.url)
+
+        assert len(server.executed) == 1
     assert wire.notes.without_effect == []
     assert wire.notes.answers == []
 
 
-@parametrized
-async def test_the_mark_comes_before_the_request(wire: Wire, operation: Operation) -> None:
-    with pytest.raises(VendorError):
-        await wire.call(operation, "http://127.0.0.1:1")
+@each(lambda operation: operation.marks_itself)
+async def test_the_mark_tells_the_job_and_how_to_repeat(
+    wire: Wire, vendor: Vendor, operation: Operation
+) -> None:
+    async with faulty(CUT, aside=operation.aside) as server:
+        with pytest.raises(VendorError):
+            await wire.call(vendor, operation, server.url)
 
-    if operation.marks_itself:
-        ((_, key, repeat, _),) = wire.notes.left
-        assert repeat is operation.repeat
-        assert str(JOB) in key
+    ((_, key, repeat, _),) = wire.notes.left
+    assert repeat is operation.repeat
+    assert str(JOB) in key
 
 
-@parametrized
+@each(lambda operation: operation.marks_itself)
+async def test_without_its_mark_nothing_leaves(
+    wire: Wire, vendor: Vendor, operation: Operation
+) -> None:
+    wire.notes = Unwilling()
+    async with faulty(aside=operation.aside) as server:
+        with pytest.raises(ConnectionError):
+            await wire.call(vendor, operation, server.url)
+
+        assert server.executed == []
+
+
+@each()
 @pytest.mark.parametrize(
     ("status", "error"),
     [(429, Throttled), (401, Misconfigured), (403, Misconfigured), (500, None), (503, None)],
 )
 async def test_statuses(
-    wire: Wire, operation: Operation, status: int, error: type[VendorError] | None
+    wire: Wire,
+    vendor: Vendor,
+    operation: Operation,
+    status: int,
+    error: type[VendorError] | None,
 ) -> None:
-    async with faulty(answer(status)) as vendor:
+    async with faulty(*[answer(status)] * 2, aside=operation.aside) as server:
         with pytest.raises(error or operation.on_500) as raised:
-            await wire.call(operation, vendor.url)
+            await wire.call(vendor, operation, server.url)
 
-        assert len(vendor.executed) == 1
+        # A 401 proves that nothing happened, so that one more is harmless.
+        renewed = status == 401 and vendor.adapter().renews_credentials
+        assert len(server.executed) == 1 + renewed
     assert type(raised.value) is (error or operation.on_500)
 
 
-@parametrized
-async def test_a_refusal_is_final(wire: Wire, operation: Operation) -> None:
-    refusal = {"error": {"type": "invalid_request_error", "message": "no"}, "errors": []}
-    async with faulty(answer(400, json.dumps(refusal).encode())) as vendor:
+@each()
+async def test_a_refusal_is_final(wire: Wire, vendor: Vendor, operation: Operation) -> None:
+    refusal = answer(400, json.dumps(REFUSAL).encode())
+    async with faulty(refusal, aside=operation.aside) as server:
         with pytest.raises(Refused) as raised:
-            await wire.call(operation, vendor.url)
+            await wire.call(vendor, operation, server.url)
 
-        assert len(vendor.executed) == 1
+        assert len(server.executed) == 1
     assert raised.value.code == raised.value.code.lower()
 
 
-@parametrized
-async def test_no_secret_stays_in_a_transcript(wire: Wire, operation: Operation) -> None:
-    echo = json.dumps({"echo": SECRET, "email": ADDRESS, "errors": []}).encode()
-    async with faulty(answer(400, echo, X_Echo=SECRET), answer(500, echo)) as vendor:
+# The others are not sent again while there is a doubt.
+@each(lambda operation: operation.repeat is Repeat.KEY)
+async def test_a_refusal_does_not_end_the_doubt_of_an_earlier_request(
+    wire: Wire, vendor: Vendor, operation: Operation
+) -> None:
+    wire.notes = InDoubt()
+    refusal = answer(400, json.dumps(REFUSAL).encode())
+    async with faulty(refusal, aside=operation.aside) as server:
+        with pytest.raises(VendorError):
+            await wire.call(vendor, operation, server.url)
+
+    assert wire.notes.answers == []
+
+
+@each()
+async def test_no_secret_stays_in_a_transcript(
+    wire: Wire, vendor: Vendor, operation: Operation
+) -> None:
+    echo = json.dumps({**REFUSAL, "secret": SECRET, "email": ADDRESS}).encode()
+    said = answer(400, echo, X_Echo=SECRET), answer(500, echo)
+    async with faulty(*said, aside=operation.aside) as server:
         errors = []
         for _ in range(2):
             with pytest.raises(VendorError) as raised:
-                await wire.call(operation, vendor.url)
+                await wire.call(vendor, operation, server.url)
             errors.append(raised.value.as_error())
 
     kept = json.dumps([wire.notes.interactions, errors], default=str)
     assert len(wire.notes.interactions) >= 2
-    for planted in (ADDRESS, "pm_planted", "planted subject", "planted text"):
+    for planted in (*PLANTED, SECRET):
         assert planted not in kept
     assert all(SECRET not in repr(request) for *_, request in wire.notes.left)
 
 
-# S3's client takes its time limit from vendors.toml: see tests/adapters/test_s3.py.
-@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.vendor != "s3"], ids=str)
-async def test_silence_is_doubt(wire: Wire, operation: Operation) -> None:
-    async with faulty(SILENT) as vendor:
-        with pytest.raises(Unknown):
-            await wire.call(operation, vendor.url)
+@each(lambda operation: operation.timed)
+async def test_silence_is_doubt(wire: Wire, vendor: Vendor, operation: Operation) -> None:
+    async with faulty(SILENT, aside=operation.aside) as server:
+        with pytest.raises(operation.in_doubt):
+            await wire.call(vendor, operation, server.url)
 
-        assert len(vendor.executed) == 1
+        assert len(server.executed) == 1
 
 
-@pytest.mark.parametrize("vendor", sorted(policies()))
+@each()
 async def test_a_missing_credential_is_named(
-    wire: Wire, vendor: str, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, vendor: Vendor, operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operation = next(o for o in OPERATIONS if o.vendor == vendor)
-    name = adapter(vendor).secrets[0]
-    for secret in adapter(vendor).secrets:
+    first, *_ = secrets = vendor.adapter().secrets
+    for secret in secrets:
         monkeypatch.delenv(secret, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    with pytest.raises(Misconfigured, match=name):
-        await wire.call(operation, "http://127.0.0.1:1")
+    async with faulty(aside=operation.aside) as server:
+        with pytest.raises(Misconfigured, match=first):
+            await wire.call(vendor, operation, server.url)
 
+        assert server.executed == []
     assert wire.notes.left == []

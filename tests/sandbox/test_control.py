@@ -12,7 +12,7 @@ from tests.sandbox.conftest import payment
 
 
 def test_health_and_environment(sandbox: Sandbox, http: httpx.Client) -> None:
-    assert sandbox.health()["vendors"] == ["sendgrid", "stripe"]
+    assert sandbox.health()["vendors"] == ["paypal", "sendgrid", "stripe"]
 
     environment = sandbox.environment()
 

@@ -27,9 +27,16 @@ WORKER = "INSERT INTO ferryman.workers (id, name, lease_until) VALUES (:id, 'tes
 
 
 class Driver:
-    """One worker process without the process."""
+    """One worker process without the process. `answer`: what the scripted vendor says; `client`:
+    the way to real ones instead, by name."""
 
-    def __init__(self, ledger: Ledger, worker: UUID, answer: Callable[[Request], Answer]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        worker: UUID,
+        answer: Callable[[Request], Answer],
+        client: Callable[[str], Any] | None = None,
+    ) -> None:
         self.ledger = ledger
         self.vendor = Vendor(answer)
         self.runtime = cast(
@@ -38,7 +45,7 @@ class Driver:
                 ledger=ledger,
                 heartbeat=SimpleNamespace(lease=Lease(worker, float("inf"))),
                 breakers=Breakers(ledger, policies()),
-                client=lambda _: self.vendor,
+                client=client or (lambda _: self.vendor),
             ),
         )
         self._kinds = {job.request.kind: job for job in jobs()}
@@ -54,7 +61,8 @@ class Driver:
     async def claim(self, job_id: UUID) -> Execution:
         """Begin an attempt, however long the job would have to wait for one."""
         await self.rows(
-            "UPDATE ferryman.jobs SET run_at = now(), look_at = least(look_at, now())"
+            "UPDATE ferryman.jobs SET run_at = now(),"
+            " look_at = CASE WHEN look_at IS NOT NULL THEN least(look_at, now()) END"
             " WHERE id = :id",
             id=job_id,
         )
@@ -80,13 +88,17 @@ class Driver:
 
 
 @asynccontextmanager
-async def driving(url: str, answer: Callable[[Request], Answer]) -> AsyncIterator[Driver]:
+async def driving(
+    url: str,
+    answer: Callable[[Request], Answer],
+    client: Callable[[str], Any] | None = None,
+) -> AsyncIterator[Driver]:
     """A driver over the ledger at that address."""
     ledger = Ledger(url, max_wait_seconds=3600)
     worker = uuid7()
     async with ledger.transaction() as connection:
         await connection.execute(text(WORKER), {"id": worker})
-    driver = Driver(ledger, worker, answer)
+    driver = Driver(ledger, worker, answer, client)
     await driver.runtime.breakers.ensure()
     yield driver
     await ledger.dispose()

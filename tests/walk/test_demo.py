@@ -14,8 +14,19 @@ import pytest
 from sandbox.demo import home
 from sandbox.demo.checks import BULK_COUNTS, problems
 from sandbox.demo.facts import Asked, Facts
-from sandbox.demo.ledger import Job, Mail
-from sandbox.demo.orders import CHARGES, CODES, FILES, SUCCEEDED, UNKNOWN, Order, charge, receipt
+from sandbox.demo.ledger import Event, Job, Mail
+from sandbox.demo.orders import (
+    CHARGES,
+    CODES,
+    FILES,
+    SUCCEEDED,
+    UNKNOWN,
+    Order,
+    by_bank,
+    by_paypal,
+    charge,
+    receipt,
+)
 from sandbox.demo.vendors import Effect, Flower
 
 NEWSLETTER, KILLED = "newsletter", "job-1"
@@ -48,6 +59,8 @@ def consistent() -> Facts:
     placed += [
         receipt(1),
         receipt(2, UNKNOWN),
+        by_paypal(),
+        by_bank(),
         Order("sync_objects", {}),
         Order("sync_objects", {}),
     ]
@@ -55,6 +68,9 @@ def consistent() -> Facts:
     jobs = {one.id: job(one.id, one.order) for one in asked}
     for one, copied in zip(asked[-2:], (FILES, 0), strict=True):
         jobs[one.id] = job(one.id, one.order, result={"copied": copied})
+    debit = asked[-3].id
+    jobs[debit] = job(debit, asked[-3].order, runs=["pending", "pending"])
+    jobs["own"] = job("own", Order("poll_events", {}))
     jobs[NEWSLETTER] = job(NEWSLETTER, Order("bulk_email", {}))
     jobs["part"] = job("part", Order("bulk_email_part", {}))
     mails = [Mail(f"mail-{next(numbers)}", "part", NEWSLETTER, s) for s in _statuses()]
@@ -65,14 +81,17 @@ def consistent() -> Facts:
         rolled_back="nobody",
         killed=KILLED,
         newsletter=NEWSLETTER,
+        debit=debit,
         jobs=jobs,
         mails=mails,
         effects=[*_effects(asked, mails)],
+        webhooks=[{"id": f"evt_{number % 2}", "delivered": True} for number in range(4)],
+        events=[Event(f"evt_{number}", "stripe", "charge.succeeded", True) for number in range(2)],
         folder={str(number): "digest" for number in range(FILES)},
         bucket={str(number): "digest" for number in range(FILES)},
         breaker={"stripe": [{"state": s} for s in ("open", "half-open", "closed")]},
         faults=[{"do": "throttle", "fired": 1}],
-        flower=Flower(["celery@here"], dict.fromkeys(jobs, "SUCCESS")),
+        flower=Flower(["celery@here"], dict.fromkeys(jobs.keys() - {"own"}, "SUCCESS")),
     )
 
 
@@ -82,10 +101,10 @@ def _statuses() -> list[str]:
 
 def _effects(asked: list[Asked], mails: list[Mail]) -> list[Effect]:
     charges = [one for one in asked if one.order.kind == "charge"]
-    users = {one.order.args["customer"] for one in charges}
+    users = {one.order.args["customer"] for one in charges if one.order.vendor is None}
     made = [Effect("stripe", "customer", None) for _ in users]
     made += [
-        Effect("stripe", "charge", one.id, amount=one.order.args["amount"])
+        Effect(one.order.vendor or "stripe", "charge", one.id, amount=one.order.args["amount"])
         for one in charges
         if one.order.outcome == SUCCEEDED
     ]
@@ -118,7 +137,8 @@ def with_mail(status: str) -> Change:
 
 
 DECLINED = f"job-{min(CODES)}"
-SECOND_SYNC = f"job-{CHARGES + 4}"
+SECOND_SYNC = f"job-{CHARGES + 6}"
+DEBIT = f"job-{CHARGES + 4}"
 PLANTED: dict[str, tuple[Change, str]] = {
     "doubled charge": (
         with_effect(Effect("stripe", "charge", "job-2", amount=1100)),
@@ -152,8 +172,8 @@ PLANTED: dict[str, tuple[Change, str]] = {
     ),
     "mail sent but failed": (with_mail("failed"), "is failed and was sent 1 times"),
     "mail lost": (
-        lambda facts: replace(facts, effects=[e for e in facts.effects if e.mail != "mail-25"]),
-        "mail mail-25 is sent and was sent 0 times",
+        lambda facts: replace(facts, effects=[e for e in facts.effects if e.mail != "mail-27"]),
+        "mail mail-27 is sent and was sent 0 times",
     ),
     "counts": (with_mail("invalid"), "the newsletter had to be"),
     "object differs": (
@@ -166,6 +186,28 @@ PLANTED: dict[str, tuple[Change, str]] = {
     ),
     "copied again": (with_job(SECOND_SYNC, result={"copied": 3}), "then none: they copied"),
     "no lease lost": (with_job(KILLED, runs=[SUCCEEDED]), "had to lose its worker"),
+    "bank seen by a look": (
+        with_job(DEBIT, runs=["pending", SUCCEEDED]),
+        "bank-1 had to wait, and to be ended by a webhook: succeeded after pending, succeeded",
+    ),
+    "webhook lost": (
+        lambda facts: replace(facts, webhooks=[{"id": "evt_0", "delivered": False}]),
+        "webhook evt_0 did not arrive",
+    ),
+    "webhook not stored": (
+        lambda facts: replace(facts, events=facts.events[:1]),
+        "webhook evt_1 is not in the ledger",
+    ),
+    "event not read": (
+        lambda facts: replace(
+            facts, events=[*facts.events, Event("evt_2", "paypal", "REFUNDED", False)]
+        ),
+        "event evt_2 (REFUNDED) was not handled once",
+    ),
+    "paid twice by PayPal": (
+        with_effect(Effect("paypal", "charge", f"job-{CHARGES + 3}", amount=4200)),
+        "charge paypal-1 is succeeded and has 2 effects",
+    ),
     "rolled back, but there": (
         lambda facts: replace(facts, rolled_back="job-1"),
         "though its transaction was rolled back",

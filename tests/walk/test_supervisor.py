@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 
+import httpx
 import pytest
 
 from ferryman.settings import alive, settings
-from tests.harness import until
+from ferryman.testing import Sandbox, running
+from tests.harness import ROOT, STRIPE_KEY, free_port, until
 from tests.stand_ins import ask_to_stop, program
 from worker.supervisor import __main__ as supervisor
 from worker.supervisor.banner import banner
@@ -24,7 +26,7 @@ from worker.supervisor.home import announced
 from worker.supervisor.ports import Ports, PortTaken
 from worker.supervisor.readiness import broker_answers, database_answers
 from worker.supervisor.servers import embedded
-from worker.supervisor.up import Addresses, vendor_environment
+from worker.supervisor.up import Addresses, public_environment, services, vendor_environment
 
 SUPERVISE = """
 import sys
@@ -194,14 +196,59 @@ def test_main_runs_the_servers_tells_where_they_are_and_takes_it_back(
         pass
 
 
-def test_the_sandbox_always_gets_the_calls_and_never_asks_for_keys() -> None:
-    given = {"STRIPE_BASE_URL": "https://api.example", "STRIPE_SECRET_KEY": "sk_test_" + "mine"}
-    made = vendor_environment(Addresses(8080, 5555, 8090, 8091), given)
+def test_the_sandbox_always_gets_the_calls_and_never_asks_for_keys(tmp_path: Path) -> None:
+    given = {
+        "STRIPE_BASE_URL": "https://api.example",
+        "STRIPE_SECRET_KEY": "sk_test_" + "mine",
+        "STRIPE_WEBHOOK_SECRET": "whsec_" + "mine",
+        "FROM_EMAIL": "me@example.com",
+    }
+    made = vendor_environment(tmp_path, Addresses(8080, 5555, 8090, 8091), given)
     assert made["STRIPE_BASE_URL"] == "http://127.0.0.1:8090/stripe"
     assert made["S3_BASE_URL"] == "http://127.0.0.1:8091"
-    assert "STRIPE_SECRET_KEY" not in made
+    # A real key stays away from a fake, and only the fake's secret verifies what it signs.
+    assert made["STRIPE_SECRET_KEY"] == "sk_test_" + "sandbox"
+    assert made["STRIPE_WEBHOOK_SECRET"] == "whsec_" + "sandbox"
     assert made["SENDGRID_API_KEY"]
-    assert vendor_environment(Addresses(8080, 5555), given) == {}
+    assert "FROM_EMAIL" not in made
+    assert vendor_environment(tmp_path, Addresses(8080, 5555, 8090, 8091), {})["FROM_EMAIL"]
+    assert vendor_environment(tmp_path, Addresses(8080, 5555), given) == {}
+
+
+def test_every_fake_vendor_is_pointed_at(tmp_path: Path) -> None:
+    made = vendor_environment(tmp_path, Addresses(8080, 5555, 8090, 8091), {})
+    with running(folder=tmp_path / "sandbox") as sandbox:
+        told = sandbox.environment()
+    for name in ("PAYPAL_BASE_URL", "PAYPAL_WEBHOOK_ID", "PAYPAL_CERT_ROOT"):
+        assert name in made
+    assert {n: v for n, v in told.items() if not n.endswith("_BASE_URL")}.items() <= made.items()
+    assert Path(made["PAYPAL_CERT_ROOT"]).read_text().startswith("-----BEGIN CERTIFICATE")
+
+
+def test_the_sandbox_tells_the_api_from_the_start(tmp_path: Path) -> None:
+    addresses = Addresses(free_port(), free_port(), free_port(), free_port())
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    stages = services(tmp_path, addresses, env, 1)
+    (process,) = [one for stage in stages for one in stage if one.name == "sandbox"]
+    with subprocess.Popen(process.argv, env=env, stdout=subprocess.DEVNULL) as started:
+        sandbox = Sandbox(str(addresses.url(addresses.sandbox)))
+        sandbox.wait_until_ready()
+        key = {"Authorization": f"Bearer {STRIPE_KEY}"}
+        httpx.post(f"{sandbox.url}/stripe/v1/customers", headers=key, trust_env=False)
+        (delivery,) = until(sandbox.deliveries)
+        given = Path(vendor_environment(tmp_path, addresses, {})["PAYPAL_CERT_ROOT"])
+        sandbox.close()
+        started.terminate()
+    assert (delivery["vendor"], delivery["type"]) == ("stripe", "customer.created")
+    assert given.exists()
+    assert (tmp_path / "sandbox.json").exists()
+
+
+def test_payers_come_back_to_the_api_of_this_machine() -> None:
+    both = Addresses(8081, 5555, 8090, 8091)
+    assert public_environment(both, {}) == {"FERRYMAN_PUBLIC_URL": "http://127.0.0.1:8081"}
+    assert public_environment(both, {"FERRYMAN_PUBLIC_URL": "https://pay.example"}) == {}
+    assert public_environment(Addresses(8081, 5555), {}) == {}
 
 
 @pytest.mark.parametrize("with_token", [False, True])
@@ -230,6 +277,23 @@ def test_the_commands_of_the_banner_can_be_pasted(with_token: bool) -> None:
     assert enqueue[0] == "FERRYMAN_HOME=/a home"
     assert Path(enqueue[1]).is_absolute()
     assert json.loads(enqueue[-1])["amount"] == 1250
+
+
+def test_with_the_fakes_the_banner_has_a_payment_by_paypal() -> None:
+    state = {
+        "pid": 1,
+        "api_url": "http://127.0.0.1:8081",
+        "flower_url": "http://127.0.0.1:5555",
+        "database_url": "postgresql://ferryman:p@127.0.0.1:5432/postgres",
+        "broker_url": "redis://:p@127.0.0.1:6379/0",
+        "sandbox_url": "http://127.0.0.1:8090",
+        "s3_url": "http://127.0.0.1:8091",
+    }
+    text = banner(Path("/home"), state, with_token=False)
+    assert "PayPal" in text
+    words = next(shlex.split(line) for line in text.splitlines() if "--vendor paypal" in line)
+    assert json.loads(words[-1])["payment_method"] == "paypal"
+    assert "paypal" not in banner(Path("/home"), {**state, "sandbox_url": None}, with_token=False)
 
 
 def test_what_is_announced_goes_away_also_after_an_error(tmp_path: Path) -> None:

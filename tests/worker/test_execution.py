@@ -101,14 +101,15 @@ async def test_nul_bytes_in_an_answer_keep_nothing_from_being_written(driver: Dr
     assert "bad" in kept[0]["response"]["body"]
 
 
-async def test_a_payment_in_progress_is_unknown_and_no_failure_of_the_vendor(
+async def test_a_payment_in_progress_is_waited_for_and_no_failure_of_the_vendor(
     driver: Driver,
 ) -> None:
     answering(driver, Response(200, JSON, json.dumps(intent(status="processing")).encode()))
 
     job = await driver.run(await driver.enqueue("charge", CHARGE))
 
-    assert (job["status"], job["error"]["code"]) == ("unknown", "processing")
+    assert (job["status"], job["pending"], job["attempts"]) == ("waiting", True, 0)
+    assert job["result"]["status"] == "processing"
     (state,) = await driver.rows("SELECT * FROM ferryman.vendor_states WHERE vendor = 'stripe'")
     assert state["failures"] == 0
 

@@ -16,8 +16,8 @@ from adapters._base import (
 )
 from ferryman.errors import InvalidArguments
 from ferryman.policies import policy
-from tasks._base import Refusal, Wait
-from worker.verdict import Expired, Facts, HandedBack, backoff, verdict
+from tasks._base import Done, Pending, Refusal, Stopped, Wait
+from worker.verdict import Cancelled, Expired, Facts, HandedBack, backoff, verdict
 
 POLICY = policy("stripe").model_copy(update={"max_attempts": 3, "backoff_seconds": 1.0})
 NONE: list[bool] = []
@@ -124,3 +124,52 @@ def test_an_expected_end_survives_celery_s_pickling(error: Exception) -> None:
     again = pickle.loads(pickle.dumps(error))
 
     assert (type(again), vars(again), str(again)) == (type(error), vars(error), str(error))
+
+
+def waits(seconds: float = 5.0) -> Pending:
+    return Pending("waits for its payer", seconds, Done({}))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "pending"),
+    [
+        (waits(), "waiting", True),
+        (NotSent("x"), "waiting", True),
+        (Unknown("x"), "waiting", True),
+        (Unavailable("x"), "waiting", True),
+        (Throttled("x", retry_after=5), "waiting", True),
+        (Misconfigured("x"), "waiting", True),
+        (Wait("x", 1), "waiting", True),
+        (HandedBack(), "waiting", True),
+        (TimeoutError(), "waiting", True),
+        (Cancelled(), "waiting", True),
+        (Stopped(), "cancelled", False),
+        (Refused("x", code="card_declined"), "failed", False),
+        (Refusal("expired", "x"), "failed", False),
+        (Unknown("x", for_person=True), "unknown", False),
+        (ZeroDivisionError(), "unknown", False),
+    ],
+)
+def test_while_a_payer_decides_only_the_vendor_s_no_ends_a_job(
+    error: BaseException, status: str, pending: bool
+) -> None:
+    decided = verdict(error, Facts(9, 1e6, 0.0, NONE, POLICY, pending=True))
+
+    assert (decided.status, decided.pending) == (status, pending)
+    assert decided.status != "waiting" or not decided.counts
+
+
+def test_a_pending_job_is_there_when_it_expires() -> None:
+    decided = verdict(waits(300), Facts(1, 0.0, 0.0, NONE, POLICY, expires_in=7.0))
+
+    assert 7.0 <= decided.delay_seconds < 8.0
+
+
+def test_what_is_pending_beside_a_doubt_is_unknown() -> None:
+    assert verdict(waits(), Facts(1, 0.0, 0.0, STUCK, POLICY)).status == "unknown"
+
+
+def test_a_look_up_may_find_that_a_payer_decides() -> None:
+    decided = verdict(waits(), Facts(1, 0.0, 0.0, STUCK, POLICY, looks=0, look_seconds=60.0))
+
+    assert (decided.status, decided.pending) == ("waiting", True)

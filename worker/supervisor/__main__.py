@@ -18,7 +18,13 @@ from worker.supervisor.ports import LOOPBACK, Ports
 from worker.supervisor.processes import Process
 from worker.supervisor.servers import postgres, valkey
 from worker.supervisor.stages import BAD_INPUT, Stages, StartFailed
-from worker.supervisor.up import Addresses, service_environment, services, vendor_environment
+from worker.supervisor.up import (
+    Addresses,
+    public_environment,
+    service_environment,
+    services,
+    vendor_environment,
+)
 
 
 class NotInProduction(FerrymanError):
@@ -55,10 +61,11 @@ def up(options: argparse.Namespace, given: Settings) -> None:
         output = terminal(home / "logs")
         addresses = _addresses(options, ports, output)
         servers, database_url, broker_url = _servers(given, home, ports, lock)
-        vendors = vendor_environment(addresses, os.environ)
+        vendors = vendor_environment(home, addresses, os.environ)
         invented = f"ferryman:{Memory(home).password('flower')}"
         login = os.environ.get("FLOWER_BASIC_AUTH") or invented
-        extra = {"FLOWER_BASIC_AUTH": login, **vendors}
+        public = public_environment(addresses, os.environ)
+        extra = {"FLOWER_BASIC_AUTH": login, **public, **vendors}
         env = service_environment(home, database_url, broker_url, extra)
         state = {
             "pid": os.getpid(),

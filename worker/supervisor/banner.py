@@ -13,6 +13,8 @@ ARGS = (
     '{"customer": "user-42", "amount": 1250, "currency": "usd", "payment_method": "pm_card_visa"}'
 )
 JOB = f'{{"kind": "charge", "args": {ARGS}}}'
+# Whose payer has to agree on PayPal's page: the job waits, and its result has the link.
+BY_PAYPAL = ARGS.replace("pm_card_visa", "paypal")
 
 
 def banner(home: Path, state: dict[str, Any], *, with_token: bool) -> str:
@@ -36,6 +38,7 @@ def banner(home: Path, state: dict[str, Any], *, with_token: bool) -> str:
             "In another terminal:",
             "",
             f"  {command} enqueue charge --args {shlex.quote(ARGS)}",
+            *_paypal(command, state),
             f"  {command} jobs",
             f"  {_curl(state['api_url'], with_token)}",
             "",
@@ -56,8 +59,15 @@ def _who_may(with_token: bool) -> str:
 def _vendors(state: dict[str, Any]) -> str:
     if state["sandbox_url"] is None:
         return "the real ones, for which the environment has keys (--sandbox: fakes)"
-    fakes = f"{state['sandbox_url']} and {state['s3_url']} (bucket {BUCKET})"
-    return f"{fakes}  fakes; nothing leaves this machine"
+    fakes = f"Stripe, PayPal and SendGrid {state['sandbox_url']}, S3 {state['s3_url']}/{BUCKET}"
+    return f"{fakes}  fakes, which send webhooks; nothing leaves this machine"
+
+
+def _paypal(command: str, state: dict[str, Any]) -> list[str]:
+    """A payment that waits for its payer, where the fake PayPal can play him."""
+    if state["sandbox_url"] is None:
+        return []
+    return [f"  {command} enqueue charge --vendor paypal --args {shlex.quote(BY_PAYPAL)}"]
 
 
 def _curl(api_url: str, with_token: bool) -> str:

@@ -16,15 +16,11 @@ from worker.supervisor.readiness import http_answers, listens
 
 # How much longer than its own grace a worker gets, to write down how its jobs ended.
 MARGIN_SECONDS = 5.0
-# Below these the fake vendors answer; an adapter's own default is the real vendor.
 # The one that the fake S3 begins with.
 BUCKET = "backup"
-SANDBOX_PATHS = {"STRIPE_BASE_URL": "/stripe", "SENDGRID_BASE_URL": "/sendgrid"}
-SANDBOX_CREDENTIALS = {
-    "STRIPE_SECRET_KEY": "sk_test_" + "sandbox",
-    "STRIPE_WEBHOOK_SECRET": "whsec_" + "sandbox",
-    "SENDGRID_API_KEY": "SG." + "sandbox",
-    "FROM_EMAIL": "shop@example.com",
+# No credential, but a choice of the application.
+KEPT = ("FROM_EMAIL",)
+S3_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "sandbox",
     "AWS_SECRET_ACCESS_KEY": "sandbox",
     "AWS_REGION": "us-east-1",
@@ -45,16 +41,32 @@ class Addresses:
         return None if port is None else f"http://{LOOPBACK}:{port}"
 
 
-def vendor_environment(addresses: Addresses, given: Mapping[str, str]) -> dict[str, str]:
-    """What points the adapters at the fake vendors: base URLs always, whatever was `given`;
-    credentials only where none are."""
+def vendor_environment(
+    home: Path, addresses: Addresses, given: Mapping[str, str]
+) -> dict[str, str]:
+    """What points the adapters at the fake vendors, whatever was `given`: a real key has no
+    business at a fake, which may not know it either. A sender's address alone is kept."""
     if addresses.sandbox is None or addresses.s3 is None:
         return {}
-    sandbox = f"{addresses.url(addresses.sandbox)}"
-    base_urls = {name: sandbox + path for name, path in SANDBOX_PATHS.items()}
-    base_urls["S3_BASE_URL"] = f"{addresses.url(addresses.s3)}"
-    missing = {name: key for name, key in SANDBOX_CREDENTIALS.items() if not given.get(name)}
-    return {**base_urls, **missing}
+    from sandbox.state import fakes
+
+    made = S3_CREDENTIALS | {"S3_BASE_URL": f"{addresses.url(addresses.s3)}"}
+    for name, fake in fakes().items():
+        made[f"{name.upper()}_BASE_URL"] = f"{addresses.url(addresses.sandbox)}/{name}"
+        made |= {**fake.environment, **fake.webhook_environment(_sandbox_folder(home))}
+    return {name: value for name, value in made.items() if name not in KEPT or not given.get(name)}
+
+
+def public_environment(addresses: Addresses, given: Mapping[str, str]) -> dict[str, str]:
+    """Where payers come back to, and vendors call: the API on this machine, unless `given`."""
+    if addresses.sandbox is None or given.get("FERRYMAN_PUBLIC_URL"):
+        return {}
+    return {"FERRYMAN_PUBLIC_URL": f"{addresses.url(addresses.api)}"}
+
+
+def _sandbox_folder(home: Path) -> Path:
+    """Where the sandbox keeps files for the others: PayPal's root certificate."""
+    return home / "sandbox"
 
 
 def service_environment(
@@ -111,10 +123,15 @@ def _worker(home: Path, env: dict[str, str], grace_seconds: float) -> Process:
 
 def _fakes(home: Path, addresses: Addresses, env: dict[str, str]) -> Iterator[Process]:
     if addresses.sandbox is not None:
-        state = ("--state", str(home / "sandbox.json"))
+        words = (
+            *("--port", str(addresses.sandbox)),
+            *("--state", str(home / "sandbox.json")),
+            *("--folder", str(_sandbox_folder(home))),
+            *("--webhooks", f"{addresses.url(addresses.api)}/webhooks"),
+        )
         yield Process(
             name="sandbox",
-            argv=_python("sandbox", "--port", str(addresses.sandbox), *state),
+            argv=_python("sandbox", *words),
             env=env,
             ready=partial(listens, addresses.sandbox),
         )

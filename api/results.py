@@ -1,0 +1,143 @@
+"""What a job of each kind has brought about, as its client sees it, and why one has not.
+
+Where a person has said how a job ended, the result tells only what is known then.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from api.codes import Code
+from api.schemas import Counts
+
+Moment = Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time"})]
+Amount = Annotated[int, Field(description="minor units of ISO 4217")]
+Reference = Annotated[str | None, Field(description="the vendor's own id")]
+
+
+class JobError(BaseModel):
+    """Why a job has failed, or its end is not known."""
+
+    model_config = ConfigDict(extra="allow", title="Job error")
+
+    code: Code = Field(description="from one closed list, the same for all vendors")
+    message: str
+    type: str = Field(description="ferryman's own class of errors")
+    status: int | None = Field(None, description="the vendor's HTTP status")
+    field: str | None = Field(None, description="the argument that is not acceptable")
+
+
+class ChargeResult(BaseModel):
+    """A payment. It is there before the job's end where its payer or a bank has to decide, and
+    tells refunds and disputes that come after it."""
+
+    id: UUID = Field(description="what `refund`, `capture_charge` and `cancel_charge` take")
+    vendor: str
+    vendor_reference: Reference
+    status: Literal[
+        "requires_action",
+        "processing",
+        "authorized",
+        "succeeded",
+        "partially_refunded",
+        "refunded",
+        "disputed",
+        "cancelled",
+        "failed",
+    ] = Field(description="authorized: held, and not taken yet")
+    amount: Amount = Field(description="what was taken; before that, what is asked for or held")
+    currency: str
+    customer: str
+    metadata: dict[str, str]
+    created_at: Moment
+    refunded: Amount | None = None
+    action_url: str | None = Field(
+        None, description="the page to send the payer to, while the status is requires_action"
+    )
+
+
+class RefundResult(BaseModel):
+    """Money given back of a charge."""
+
+    id: UUID
+    charge: str
+    vendor: str
+    vendor_reference: Reference = None
+    status: Literal["succeeded", "pending", "failed"] = Field(
+        description="pending: the vendor has taken it on; failed: it came back"
+    )
+    amount: Amount | None = None
+    currency: str | None = None
+    created_at: Moment | None = None
+
+
+class CaptureChargeResult(BaseModel):
+    """A held charge that was taken, or the part of it that was."""
+
+    id: UUID
+    charge: str
+    vendor: str
+    vendor_reference: Reference = None
+    status: Literal["succeeded"]
+    amount: Amount | None = None
+    currency: str | None = None
+    created_at: Moment | None = None
+
+
+class CancelChargeResult(BaseModel):
+    """A held charge that was let go."""
+
+    id: UUID
+    charge: str
+    vendor: str
+    vendor_reference: Reference = None
+    status: Literal["cancelled"]
+    amount: Amount | None = None
+    currency: str | None = None
+
+
+class SendEmailResult(BaseModel):
+    """A mail that the vendor has accepted."""
+
+    id: UUID
+    vendor: str
+    vendor_reference: Reference
+    status: Literal["sent"]
+    created_at: Moment | None = None
+
+
+class BulkEmailResult(BaseModel):
+    """A batch, as it was when it was planned. `/v1/batches/{id}` tells how far it is."""
+
+    batch_id: UUID | None = None
+    total: int | None = None
+    counts: Counts | None = None
+
+
+class SyncObjectsResult(BaseModel):
+    """What was done to make the destination hold what the source holds, in objects."""
+
+    id: UUID
+    vendor: str
+    copied: int | None = None
+    kept: int | None = Field(None, description="objects that were the same already")
+    deleted: int | None = None
+    refused: int | None = None
+    failed: int | None = None
+    bytes: int | None = Field(None, description="of the objects that were copied")
+    dry_run: bool | None = Field(None, description="true: nothing was written")
+
+
+RESULTS: dict[str, type[BaseModel]] = {
+    "charge": ChargeResult,
+    "refund": RefundResult,
+    "capture_charge": CaptureChargeResult,
+    "cancel_charge": CancelChargeResult,
+    "send_email": SendEmailResult,
+    "bulk_email": BulkEmailResult,
+    "sync_objects": SyncObjectsResult,
+}
