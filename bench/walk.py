@@ -65,6 +65,7 @@ def workers(
         "FERRYMAN_RELAY_WINDOW": str(window),
         # The vendor's own limit would be all that is measured.
         "FERRYMAN_RATE_PER_SECOND": "0",
+        "FERRYMAN_POLL_SECONDS": "0",
         "STRIPE_BASE_URL": base_url,
         "STRIPE_SECRET_KEY": "sk_test_bench",
     }
