@@ -292,8 +292,11 @@ class Adapter:
 
     def takes_webhooks(self) -> bool:
         """Whether what is needed to verify a webhook is there; else the door is closed."""
-        names = self.webhook_secrets
-        return bool(names) and all(self.webhook_secret(name) for name in names)
+        return bool(self.webhook_secrets) and not self.webhooks_lack()
+
+    def webhooks_lack(self) -> tuple[str, ...]:
+        """The variables that would have to be set for this vendor's webhooks to be taken."""
+        return tuple(name for name in self.webhook_secrets if not self.webhook_secret(name))
 
     def webhook_secret(self, name: str) -> list[str]:
         """The values of one of `webhook_secrets`: two while it is rotated."""
@@ -309,13 +312,13 @@ class Adapter:
 
     def events(self, call: Call, since: datetime, until: datetime) -> AsyncIterator[Event]:
         """The vendor's own list of events between two times, oldest or newest first. Raises as
-        `Call.read` does."""
-        raise NotImplementedError
+        `Call.read` does. Asked of those with `lists_events`."""
+        raise NotImplementedError("this vendor lists no events")
 
     async def read_event(self, call: Call, id: str) -> Event | None:
-        """One event by its id, as the vendor tells it. None, or Refused `not_found`: it knows none
-        of that id."""
-        raise NotImplementedError
+        """One event by its id, as the vendor tells it. None: it knows none of that id, or cannot
+        be asked. May raise Refused `not_found` for the first."""
+        return None
 
     def news(self, event: Event) -> Sequence[News]:
         """What an event says about effects of ours; nothing for those that do not concern us."""

@@ -33,9 +33,10 @@ class Adapter(_base.Adapter):
     secrets = ("TWILIO_ACCOUNT_SID", TOKEN, "TWILIO_FROM")
     webhook_secrets = (TOKEN,)
 
-    def takes_webhooks(self) -> bool:
+    def webhooks_lack(self) -> tuple[str, ...]:
         # The address that Twilio called is signed, and no header may be trusted to tell it.
-        return super().takes_webhooks() and bool(settings().public_url)
+        public = () if settings().public_url else ("FERRYMAN_PUBLIC_URL",)
+        return (*super().webhooks_lack(), *public)
 
     async def receive(self, delivery: Delivery) -> Sequence[Event]:
         if not delivery.url:

@@ -136,14 +136,10 @@ def closed() -> dict[str, tuple[str, ...]]:
     """The vendors whose door is closed in this environment, and the variables to look at."""
     found = {vendor: adapter(vendor) for vendor in policies()}
     return {
-        vendor: _unset(one) or one.webhook_secrets
+        vendor: one.webhooks_lack() or one.webhook_secrets
         for vendor, one in found.items()
         if one.webhook_secrets and not one.takes_webhooks()
     }
-
-
-def _unset(found: Adapter) -> tuple[str, ...]:
-    return tuple(name for name in found.webhook_secrets if not found.webhook_secret(name))
 
 
 def _packed(vendor: str, told: Sequence[Event]) -> tuple[list[Packed], Unfit | None]:

@@ -51,7 +51,6 @@ OTHER_AMOUNT = "the vendor tells of another amount than was asked for: a person 
 
 async def known(connection: AsyncConnection, vendor: str, news: Sequence[Any]) -> list[bool]:
     """Whether the ledger says the same already, without locks."""
-    # Those that may end a capture or a cancel in doubt are looked at one by one.
     ids = {one.job for one in news if isinstance(one, PaymentNews) and one.job}
     stands = await ledger.stand(connection, vendor, sorted(ids)) if ids else {}
     return [isinstance(one, PaymentNews) and _is_known(one, stands) for one in news]
@@ -60,8 +59,8 @@ async def known(connection: AsyncConnection, vendor: str, news: Sequence[Any]) -
 def _is_known(news: PaymentNews, stands: Stands) -> bool:
     if news.job is None or (stand := stands.get(news.job)) is None:
         return False
-    if (news.vendor_key or "").split(":")[1:2] in ([step] for step in ENDINGS):
-        return False
+    if _ending(news) is not None:
+        return False  # it may tell of a capture or a cancel that is in doubt
     job_status, status, reference = stand
     same = news.told.vendor_reference in (None, reference)
     return job_status == "succeeded" and same and says(status, news.told.status)
@@ -103,13 +102,17 @@ async def _follow(
     return await _came_to_nothing(connection, heard, row, charge, news)
 
 
+def _ending(news: PaymentNews) -> UUID | None:
+    """The job that asked for the end of a hold, by the key of its request."""
+    job_id, *step = (news.vendor_key or "").split(":")
+    return UUID(job_id) if step and step[0] in ENDINGS else None
+
+
 async def _ending_of(connection: AsyncConnection, heard: Heard, news: PaymentNews) -> Row | None:
-    """The job that has taken the held payment, or let go of it, by the key of its request. Raises
-    NotNow."""
-    job_id, _, step = (news.vendor_key or "").partition(":")
-    if step.partition(":")[0] not in ENDINGS:
+    """That job's row, while its effect may need this proof. Raises NotNow."""
+    if (job_id := _ending(news)) is None:
         return None
-    row = await settle.lock(connection, UUID(job_id))
+    row = await settle.lock(connection, job_id)
     if row and row["status"] == "running" and heard.patient:
         raise NotNow
     theirs = row and row["vendor"] == heard.vendor and row["kind"] in ENDINGS.values()

@@ -18,6 +18,7 @@ from models import inbox
 from models.group import is_away
 from models.inbox import Taken
 from tasks._base import Heard, NotNow, Transactions
+from tasks._hear_payment import KNOWN
 from tasks._settle import kinds
 
 log = structlog.get_logger()
@@ -28,7 +29,6 @@ MOST_TRIES = 60
 LONGEST_DELAY_SECONDS = 300.0
 NOT_NOW_SECONDS = 3.0
 NOTHING = "nothing of ferryman's"
-KNOWN = "known already"
 SEPARATOR = "; "
 
 Read = tuple[Taken, list[News]]

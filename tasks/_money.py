@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from adapters._base import Refused, Unknown
-from adapters._payments import OPEN, ChargeOrder, Known, Payment, RefundAnswer
+from adapters._payments import OPEN, ChargeOrder, Known, Payment, Payments, RefundAnswer
 from ferryman import requests
 from ferryman.settings import settings
 from models import jobs
@@ -124,11 +124,7 @@ def judge(row: Row, order: ChargeOrder, payment: Payment, age_seconds: float) ->
     if payment.status == "cancelled":
         raise Refused("the payment was cancelled at the vendor", code="payment_cancelled")
     if not fits(order, payment):
-        raise Unknown(
-            "the vendor confirms another amount than was asked for",
-            code="amount_mismatch",
-            for_person=True,
-        )
+        raise other_amount()
     return charge_done(row)
 
 
@@ -138,6 +134,15 @@ def fits(order: ChargeOrder, payment: Payment) -> bool:
         return False
     less = not order.capture and payment.status == "succeeded"
     return payment.amount == order.amount or (less and payment.amount < order.amount)
+
+
+def other_amount() -> Unknown:
+    """Money moved, and not as it was asked for: a person has to say what that is."""
+    return Unknown(
+        "the vendor confirms another amount than was asked for",
+        code="amount_mismatch",
+        for_person=True,
+    )
 
 
 def known(row: Row | None) -> Known:
@@ -166,6 +171,13 @@ async def charge_of(attempt: Attempt[Any]) -> Row:
     if charge is None or charge["status"] in OPEN:
         raise why_not(charge, status)
     return charge
+
+
+async def look_at(attempt: Attempt[Any]) -> tuple[Row, Payment]:
+    """The charge that a job's arguments name, and what the vendor shows of it now. Raises as
+    `charge_of`, and as `read_payment`."""
+    charge = await charge_of(attempt)
+    return charge, await cast(Payments, attempt.adapter).read_payment(attempt.call, known(charge))
 
 
 async def hold(attempt: Attempt[Any], amount: int | None) -> Row:

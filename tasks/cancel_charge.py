@@ -9,7 +9,7 @@ from adapters._base import Refused
 from adapters._payments import Payment, Payments
 from ferryman import requests
 from tasks._base import Attempt, Done, Job
-from tasks._money import charge_of, ending_done, hold, known
+from tasks._money import ending_done, hold, known, look_at
 
 Row = dict[str, Any]
 
@@ -24,9 +24,7 @@ class CancelCharge(Job[requests.CancelCharge]):
         return _done(attempt.id, charge, payment)
 
     async def look_up(self, attempt: Attempt[requests.CancelCharge]) -> Done | None:
-        charge = await charge_of(attempt)
-        vendor = cast(Payments, attempt.adapter)
-        payment = await vendor.read_payment(attempt.call, known(charge))
+        charge, payment = await look_at(attempt)
         if payment.status == "authorized":
             return None
         return _done(attempt.id, charge, payment)

@@ -9,7 +9,7 @@ from adapters._base import Refused, Unknown
 from adapters._payments import Payment, Payments
 from ferryman import requests
 from tasks._base import Attempt, Done, Job
-from tasks._money import charge_of, ending_done, hold, known
+from tasks._money import ending_done, hold, known, look_at, other_amount
 
 Row = dict[str, Any]
 
@@ -25,9 +25,7 @@ class CaptureCharge(Job[requests.CaptureCharge]):
         return _done(attempt, charge, payment)
 
     async def look_up(self, attempt: Attempt[requests.CaptureCharge]) -> Done | None:
-        charge = await charge_of(attempt)
-        vendor = cast(Payments, attempt.adapter)
-        payment = await vendor.read_payment(attempt.call, known(charge))
+        charge, payment = await look_at(attempt)
         return None if payment.status == "authorized" else _done(attempt, charge, payment)
 
     def resolved(self, id: UUID, vendor: str, args: requests.CaptureCharge) -> Done:
@@ -46,9 +44,5 @@ def _done(attempt: Attempt[requests.CaptureCharge], charge: Row, payment: Paymen
         raise Refused(f"the payment is {payment.status}", code=f"charge_{payment.status}")
     asked = attempt.args.amount or charge["amount"]
     if (payment.amount, payment.currency.lower()) != (asked, charge["currency"]):
-        raise Unknown(
-            "the vendor confirms another amount than was asked for",
-            code="amount_mismatch",
-            for_person=True,
-        )
+        raise other_amount()
     return ending_done(attempt.id, charge, payment)

@@ -15,7 +15,7 @@ from models import jobs, refunds
 from models import payments as charges
 from tasks import _hear_refund
 from tasks._base import Attempt, Done, Heard, Job, Refusal
-from tasks._money import charge_id, refund_done, why_not
+from tasks._money import charge_id, other_amount, refund_done, why_not
 
 Row = dict[str, Any]
 
@@ -99,9 +99,5 @@ def _done(
     if answer.status == "failed":
         raise Refused("the vendor could not give the money back", code="refund_failed")
     if (answer.amount, answer.currency.lower()) != (reserved.amount, reserved.currency):
-        raise Unknown(
-            "the vendor confirms another amount than was asked for",
-            code="amount_mismatch",
-            for_person=True,
-        )
+        raise other_amount()
     return refund_done(attempt.id, attempt.vendor, reserved, answer)

@@ -282,3 +282,13 @@ async def test_without_a_public_address_the_door_is_closed(
         settings.cache_clear()
         assert Adapter().takes_webhooks() is bool(value)
     settings.cache_clear()
+
+
+def test_a_closed_door_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token alone is not enough, and is not what lacks then."""
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "token")
+    monkeypatch.setattr(settings(), "public_url", None)
+    assert Adapter().webhooks_lack() == ("FERRYMAN_PUBLIC_URL",)
+
+    monkeypatch.delenv("TWILIO_AUTH_TOKEN")
+    assert Adapter().webhooks_lack() == ("TWILIO_AUTH_TOKEN", "FERRYMAN_PUBLIC_URL")
