@@ -43,7 +43,7 @@ check: setup ## Lint, types, import contracts, Compose schema, key-shaped string
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@! git grep -nIE '(sk|rk)_live_[0-9A-Za-z]{8}|whsec_[0-9A-Za-z]{24}|SG\.[0-9A-Za-z_-]{16,}\.[0-9A-Za-z_-]{16,}|AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY' -- . ':!Makefile' || (echo 'key-shaped strings: see above' >&2; false)
 
-bench: setup ## Measure beside bare Celery and others, CASES="short waiting" or all (eight minutes)
+bench: setup ## Measure beside bare Celery and others, CASES="short waiting" or all (ten minutes)
 	@$(UV) pip install --quiet --require-hashes -r bench/requirements.lock
 	@$(BIN)/python -m bench $(CASES)
 

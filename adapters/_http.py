@@ -7,9 +7,7 @@ what can go wrong on the way into the errors of `_base.py`.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol, cast
 from uuid import UUID
@@ -32,8 +30,8 @@ from adapters._base import (
     VendorError,
     adapter,
 )
-from adapters._limits import Pace, Unpaced, quota, rate_limit_reset, retry_after
-from adapters._transport import TooLong, Transport, Whole
+from adapters._limits import Gate, Pace, Unpaced, quota, rate_limit_reset, retry_after
+from adapters._transport import TooLong, Transport, Whole, leave
 from ferryman.policies import Policy
 
 MOST_CALLS = 1000
@@ -125,16 +123,16 @@ class HttpCall:
         # The mark stands within the slot: nothing that is marked waits for others.
         async with self._client.slots:
             request = await self._journal.leaving(step, key, repeat, request)
+            gate = Gate(self._pace)
             try:
-                await self._pace.renew()
-            except BaseException:
-                await asyncio.shield(self._journal.no_effect(step))
+                answer = await self._exchange(request, credentials, gate)
+            except BaseException as error:
+                if gate.shut or isinstance(error, NotSent):
+                    await asyncio.shield(self._journal.no_effect(step))
                 raise
-            try:
-                answer = await self._exchange(request, credentials)
-            except NotSent:
-                await self._journal.no_effect(step)
-                raise
+        # What is left of lists tells nothing of sending: SendGrid counts them apart.
+        if (left := quota(answer)) is not None:
+            self._pace.saw(left)
         if (passing := self._passing(answer)) is not None:
             await self._journal.no_effect(step)
             raise passing
@@ -146,7 +144,7 @@ class HttpCall:
         await self._pace.take()
         try:
             async with self._client.slots:
-                answer = await self._exchange(request, credentials)
+                answer = await self._exchange(request, credentials, Gate(self._pace))
         except Unknown as error:
             raise Unavailable(error.message) from error
         if (passing := self._passing(answer)) is not None:
@@ -164,6 +162,7 @@ class HttpCall:
 
     async def pace(self) -> None:
         await self._pace.take()
+        await self._pace.renew()
 
     async def no_effect(self, step: str) -> None:
         await self._journal.no_effect(step)
@@ -184,20 +183,21 @@ class HttpCall:
             self._pace.refused()
         return passing
 
-    async def _exchange(self, request: Request, credentials: Mapping[str, str]) -> Response:
-        started, at = time.monotonic(), datetime.now(UTC)
+    async def _exchange(
+        self, request: Request, credentials: Mapping[str, str], gate: Gate
+    ) -> Response:
         answer: Response | None = None
         failure: VendorError | None = None
+        token = leave.set(gate)
         try:
             answer = await self._client.send(request, credentials)
         except VendorError as error:
             failure = error
             raise
         finally:
-            latency = round((time.monotonic() - started) * 1000)
-            self._journal.saw(self._interaction(request, answer, failure, at, latency))
-        if (left := quota(answer)) is not None:
-            self._pace.saw(left)
+            leave.reset(token)
+            if not gate.shut:
+                self._journal.saw(self._interaction(request, answer, failure, gate))
         return answer
 
     def _interaction(
@@ -205,8 +205,7 @@ class HttpCall:
         request: Request,
         answer: Response | None,
         failure: VendorError | None,
-        at: datetime,
-        latency_ms: int,
+        gate: Gate,
     ) -> Row:
         return {
             "id": uuid7(),
@@ -215,12 +214,12 @@ class HttpCall:
             "url": _redact.url(request.url),
             "status_code": answer.status if answer else None,
             "vendor_request_id": _request_id(answer) if answer else None,
-            "latency_ms": latency_ms,
+            "latency_ms": gate.milliseconds(),
             "request": _shown(request.headers, request.body),
             "response": _shown(answer.headers, answer.body)
             if answer
             else {"error": failure.message if failure else "the attempt was ended"},
-            "at": at,
+            "at": gate.at,
         }
 
 
@@ -279,7 +278,13 @@ def _shown(headers: Mapping[str, str], body: bytes) -> Row:
 
 
 def _request_id(answer: Response) -> str | None:
-    for name in ("request-id", "x-request-id", "x-message-id", "paypal-debug-id"):
+    for name in (
+        "request-id",
+        "x-request-id",
+        "x-message-id",
+        "paypal-debug-id",
+        "twilio-request-id",
+    ):
         if name in answer.headers:
             return answer.headers[name]
     return None

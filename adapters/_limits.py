@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,12 +29,13 @@ class Pace(Protocol):
     """One attempt's leave to send, where a vendor has a rate."""
 
     async def take(self) -> None:
-        """Wait for leave for one request, up to a second. Raises Throttled, `local`."""
+        """Wait for leave for one request, up to a second; it may be for a moment soon to come.
+        Raises Throttled, `local`."""
         ...
 
     async def renew(self) -> None:
-        """The request leaves now: a leave that has aged is changed for a new one, without a wait.
-        Raises Throttled, `local`."""
+        """The request's bytes leave when this ends: wait for that moment. A leave whose moment has
+        passed is changed for another. Raises Throttled, `local`."""
         ...
 
     def saw(self, quota: Quota) -> None:
@@ -55,6 +57,29 @@ class Unpaced:
     def saw(self, quota: Quota) -> None: ...
 
     def refused(self) -> None: ...
+
+
+class Gate:
+    """What a request of one attempt passes when its bytes are about to leave. `shut`: it stands
+    before it, so that nothing has left."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self.shut = False
+        self.pass_now()
+
+    async def __call__(self) -> None:
+        self.shut = True
+        await self._pace.renew()
+        self.shut = False
+        self.pass_now()
+
+    def pass_now(self) -> None:
+        self.at, self._passed = datetime.now(UTC), time.monotonic()
+
+    def milliseconds(self) -> int:
+        """Since the request left."""
+        return round((time.monotonic() - self._passed) * 1000)
 
 
 def retry_after(answer: Response) -> float | None:

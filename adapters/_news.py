@@ -51,3 +51,50 @@ class DisputeNews:
     payment: str
     disputed: bool
     bound: bool = True
+
+
+@dataclass(frozen=True)
+class MailNews:
+    """What became of one mail. `what`: one of WHAT_MAILS_DO. `email` and `job`: ours, as they were
+    sent along; None where the event names none. `suppress`: why nothing more may be sent to this
+    address, in our words (`bounce`, `invalid`, `complaint`, `unsubscribe`)."""
+
+    kind: ClassVar[str] = "send_email"
+
+    at: datetime
+    what: str
+    email: UUID | None = None
+    job: UUID | None = None
+    reason: str | None = None
+    suppress: str | None = None
+
+
+WHAT_MAILS_DO = (
+    "processed",
+    "deferred",
+    "delivered",
+    "bounced",
+    "dropped",
+    "opened",
+    "clicked",
+    "complained",
+    "unsubscribed",
+)
+
+
+@dataclass(frozen=True)
+class MessageNews:
+    """What became of one text message, by the vendor's id of it and, where it was sent along, ours
+    (`message`). `what`: `processed` (on its way), `delivered`, `bounced` (not delivered) or
+    `dropped` (never sent). `address` and `suppress`: one who wants no more of them (`unsubscribe`),
+    or whose number takes none (`invalid`)."""
+
+    kind: ClassVar[str] = "send_sms"
+
+    at: datetime
+    what: str
+    vendor_reference: str | None = None
+    message: UUID | None = None
+    reason: str | None = None
+    address: str | None = None
+    suppress: str | None = None

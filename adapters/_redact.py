@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -22,7 +23,7 @@ FIELDS = re.compile(
     r"secret|token|password|authorization|card|number|cvc|cvv|iban|account_number|payment_method"
     r"|e?mail|phone|address|name$|^to$|^from$|^cc$|^bcc$|reply_to|subject|content|value|html|text"
     r"|substitutions|dynamic_template_data|client_secret|fingerprint|last4|receipt_url"
-    r"|vault|birth_date|tax_id|payer_id",
+    r"|vault|birth_date|tax_id|payer_id|unsubscribe|^body$",
     re.IGNORECASE,
 )
 # Of an address; there, other names than in a body are harmless (`list-type`, `page_token`).
@@ -32,16 +33,20 @@ KEYS = re.compile(
     r"|A21AA[\w-]{20,})"
 )
 MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+# Also percent-encoded, as in an address.
+PHONE = re.compile(r"(?:\+|%2[Bb])[1-9]\d{6,14}(?!\d)")
 # A UUID is no card: within one, a dash or a letter stands next to every run of digits.
 CARD = re.compile(r"(?<![\w-])(?:\d[ -]?){12,18}\d(?![\w-])")
 
 
 def text(value: str) -> str:
-    """The text with keys, addresses and card numbers masked."""
+    """The text with keys, addresses, telephone and card numbers masked."""
     if len(value) < SHORTEST_SHAPE:
         return value
     if "@" in value:  # without it, its pattern would try each beginning of each word
         value = MAIL.sub(MASK, value)
+    if "+" in value or "%2" in value:
+        value = PHONE.sub(MASK, value)
     return CARD.sub(MASK, KEYS.sub(MASK, value))
 
 
@@ -76,7 +81,7 @@ def body(given: bytes, content_type: str) -> Any:
     if not given:
         return None
     if len(given) > LONGEST_BODY:
-        return {"bytes": len(given)}
+        return {"bytes": len(given), "sha256": hashlib.sha256(given).hexdigest()}
     if "json" in content_type:
         try:
             return _masked(orjson.loads(given))

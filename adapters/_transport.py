@@ -7,7 +7,9 @@ a third of a call's CPU.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
 
 import aiohttp
 import httpx
@@ -15,6 +17,14 @@ import httpx
 # Far above any concurrency of ours: the slots of the pool are the limit, not the connector.
 MOST_CONNECTIONS = 1000
 KEEPALIVE_SECONDS = 30
+
+
+async def _at_once() -> None: ...
+
+
+leave: ContextVar[Callable[[], Awaitable[None]]] = ContextVar("leave", default=_at_once)
+"""Called when a request has its connection and its first byte is about to leave: to connect takes
+longer than a rate that is counted exactly allows. What it raises is raised to the caller."""
 
 
 class TooLong(httpx.StreamError):
@@ -74,9 +84,25 @@ class Transport(httpx.AsyncBaseTransport):
         return self._session
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Connections that wait for leave to be used."""
+
+    async def connect(self, *given: Any, **named: Any) -> aiohttp.connector.Connection:
+        while True:
+            connection = await super().connect(*given, **named)
+            try:
+                await leave.get()()
+            except BaseException:
+                connection.release()
+                raise
+            if not connection.closed:
+                return connection
+            connection.release()  # the vendor has closed it meanwhile
+
+
 def _session() -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+        connector=_Connector(
             limit=MOST_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=60
         ),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,37 +1,88 @@
-"""Twilio: text messages. Its webhooks, for now; sending comes with `send_sms`. Facts:
-https://www.twilio.com/docs/usage/webhooks/webhooks-security"""
+"""Twilio: text messages, by plain HTTP. Facts:
+https://www.twilio.com/docs/messaging/api/message-resource
+
+It knows no key: a second identical request sends a second message. One in doubt is looked up, or
+told of by a status callback, whose address names the message.
+"""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
+import os
 import re
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from urllib.parse import urlencode
 
-from adapters import _base, _signatures
-from adapters._base import Delivery, Event, Forged, NoEvent, Row
+from adapters import _base, _twilio_looks, _twilio_news, _twilio_webhooks
+from adapters import _twilio as words
+from adapters._base import (
+    Call,
+    Delivery,
+    Event,
+    Misconfigured,
+    News,
+    Refused,
+    Repeat,
+    Request,
+    Response,
+    Throttled,
+    Unknown,
+    VendorError,
+)
+from adapters._messages import MessageAnswer, MessageOrder
 from ferryman.settings import settings
 
+ACCOUNT = "TWILIO_ACCOUNT_SID"
 TOKEN = "TWILIO_AUTH_TOKEN"  # noqa: S105  the variable's name
-SIGNATURE = "x-twilio-signature"
-FORM = "application/x-www-form-urlencoded"
-# Names and values are signed with nothing between them, so that whoever sees one delivery can
-# draw their borders anew: only what looks exactly like an id and a status is taken for one.
-SID = re.compile(r"(SM|MM)[0-9a-f]{32}")
-STATUS = re.compile(r"[a-z_]{1,40}")
-MOST_FIELDS = 1000
-STANDARD_PORTS = {"https": "443", "http": "80"}
+FROM = "TWILIO_FROM"
+STEP = "message"
+HEADERS = {"Content-Type": _twilio_webhooks.FORM, "Accept": "application/json"}
+SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
+# A number, a short code, a name of letters and digits, or a messaging service.
+SENDER = re.compile(
+    r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|MG[0-9a-fA-F]{32}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}"
+)
+ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 
 
 class Adapter(_base.Adapter):
     vendor = "twilio"
     base_url = "https://api.twilio.com"
     base_url_variable = "TWILIO_BASE_URL"
-    secrets = ("TWILIO_ACCOUNT_SID", TOKEN, "TWILIO_FROM")
+    secrets = (ACCOUNT, TOKEN, FROM)
     webhook_secrets = (TOKEN,)
+    look_ups = frozenset({"send_sms"})
+
+    def check_sender(self) -> str:
+        sender = os.environ.get(FROM, "").strip()
+        if not SENDER.fullmatch(sender):
+            wrong = "is no sender" if sender else "is not set"
+            raise Misconfigured(f"{FROM} {wrong}", code="sender_missing")
+        return sender
+
+    async def send_message(self, call: Call, order: MessageOrder) -> MessageAnswer:
+        credentials = self._credentials()
+        form = _form(order, order.sender or self.check_sender())
+        answer = await call.write(
+            STEP,
+            Request("POST", self.address() + self._path(), HEADERS, urlencode(form).encode()),
+            key=call.key(STEP),
+            repeat=Repeat.LOOK_UP,
+            credentials=credentials,
+        )
+        if 400 <= answer.status < 500:
+            raise await _refusal(call, answer)
+        return _taken(call, answer)
+
+    async def find_messages(
+        self, call: Call, order: MessageOrder, since: datetime
+    ) -> Sequence[MessageAnswer]:
+        """What this proves, and what not: see `_twilio_looks.py`."""
+        credentials, place = self._credentials(), (self.address(), self._path())
+        asked = replace(order, sender=order.sender or self.check_sender())
+        return await _twilio_looks.find(call, place, credentials, asked, since)
 
     def webhooks_lack(self) -> tuple[str, ...]:
         # The address that Twilio called is signed, and no header may be trusted to tell it.
@@ -39,97 +90,64 @@ class Adapter(_base.Adapter):
         return (*super().webhooks_lack(), *public)
 
     async def receive(self, delivery: Delivery) -> Sequence[Event]:
-        if not delivery.url:
-            raise Forged("without FERRYMAN_PUBLIC_URL it is not known what address was called")
+        return [_twilio_webhooks.receive(delivery, self.webhook_secret(TOKEN))]
+
+    def news(self, event: Event) -> Sequence[News]:
+        return _twilio_news.news(event)
+
+    def _path(self) -> str:
+        return f"/2010-04-01/Accounts/{self._account()}/Messages.json"
+
+    def _account(self) -> str:
+        account = self.secret(ACCOUNT)
+        if not ACCOUNT_SID.fullmatch(account):
+            raise Misconfigured(f"{ACCOUNT} is no account's SID", code="credentials_missing")
+        return account
+
+    def _credentials(self) -> Mapping[str, str]:
+        """Of two tokens the first, which is the one in use while they are changed."""
+        account = self._account()
         tokens = self.webhook_secret(TOKEN)
-        if _is_form(delivery):
-            fields = _form(delivery.body)
-            _verify(delivery, tokens, _addresses(delivery.url), fields)
-            return [_event(_row(fields))]
-        _check_hash(delivery.url, delivery.body)
-        _verify(delivery, tokens, _addresses(delivery.url), ())
-        return [_event(_signatures.document(delivery.body))]
+        if not tokens:
+            raise Misconfigured(f"{TOKEN} is not set", code="credentials_missing")
+        both = base64.b64encode(f"{account}:{tokens[0]}".encode()).decode()
+        return {"Authorization": f"Basic {both}"}
 
 
-def _is_form(delivery: Delivery) -> bool:
-    return delivery.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+def _form(order: MessageOrder, sender: str) -> dict[str, str]:
+    by = "MessagingServiceSid" if SERVICE.fullmatch(sender) else "From"
+    form = {"To": order.to, by: sender, "Body": order.body}
+    if public := settings().public_url:
+        called = f"{public.rstrip('/')}/webhooks/twilio"
+        form["StatusCallback"] = f"{called}?{_twilio_webhooks.QUERY}={order.id}"
+    return form
 
 
-def _form(body: bytes) -> list[tuple[str, str]]:
-    """Names and values as they are signed, the empty ones too. Raises Forged."""
+def _taken(call: Call, answer: Response) -> MessageAnswer:
+    """Raises Unknown for an answer that does not tell which message it is about."""
     try:
-        return parse_qsl(
-            body.decode(),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=MOST_FIELDS,
+        if answer.status not in (200, 201):
+            raise ValueError
+        told = words.message(words.document(answer) or {})
+    except words.UNREADABLE:
+        raise Unknown("the vendor's answer cannot be read", status=answer.status) from None
+    call.answered(STEP)
+    return told
+
+
+async def _refusal(call: Call, answer: Response) -> VendorError:
+    """A 4xx in our words: nothing was sent. What Twilio says repeats numbers, and is left out."""
+    code = words.code(answer)
+    if code == words.QUEUE_FULL:
+        await call.no_effect(STEP)
+        return Throttled(
+            "the sender's queue at the vendor is full",
+            status=answer.status,
+            retry_after=words.QUEUE_SECONDS,
         )
-    except ValueError:
-        raise Forged("the body is not a form in UTF-8") from None
-
-
-def _check_hash(url: str, body: bytes) -> None:
-    """A body that is no form is signed by its hash in the address. Raises Forged."""
-    given = parse_qs(urlsplit(url).query).get("bodySHA256", [""])[0]
-    if not _signatures.equal(given, hashlib.sha256(body).hexdigest()):
-        raise Forged("the body is no form, and its hash in the address is missing or wrong")
-
-
-def _verify(
-    delivery: Delivery,
-    tokens: Iterable[str],
-    addresses: Iterable[str],
-    fields: Iterable[tuple[str, str]],
-) -> None:
-    """Whether one of these tokens signed it. Raises Forged.
-
-    Only by HMAC-SHA1 with the account's token, which is what Twilio does where no rule of the
-    account says otherwise.
-    """
-    given = delivery.headers.get(SIGNATURE, "")
-    # A value that comes twice under one name is signed once.
-    told = "".join(f"{name}{value}" for name, value in sorted(set(fields)))
-    ours = [_signature(token, address + told) for token in tokens for address in addresses]
-    if not any(_signatures.equal(given, signature) for signature in ours):
-        raise Forged("the signature is missing, or not TWILIO_AUTH_TOKEN's for this address")
-
-
-def _signature(token: str, text: str) -> str:
-    made = hmac.digest(token.encode(), text.encode("utf-8", "replace"), "sha1")
-    return base64.b64encode(made).decode()
-
-
-def _addresses(url: str) -> list[str]:
-    """The address with its port and without, since Twilio signs now the one and now the other."""
-    scheme, _, rest = url.partition("://")
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    tail = rest.removeprefix(host)
-    bare = re.sub(r":\d*$", "", host)
-    ported = f"{bare}:{STANDARD_PORTS.get(scheme, '')}" if bare == host else host
-    return [f"{scheme}://{bare}{tail}", f"{scheme}://{ported}{tail}"]
-
-
-def _row(fields: Iterable[tuple[str, str]]) -> Row:
-    """The form as an object; a name that has several values has a list."""
-    values: dict[str, list[str]] = {}
-    for name, value in sorted(set(fields)):
-        values.setdefault(name, []).append(value)
-    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
-
-
-def _event(found: Row) -> Event:
-    """What became of a message, or one that came in. Raises NoEvent."""
-    if not isinstance(found, dict):
-        raise NoEvent("the body is not an object")
-    sid = _word(SID, found, "MessageSid", "SmsSid")
-    status = _word(STATUS, found, "MessageStatus", "SmsStatus")
-    # Twilio tells no time, and nothing else that tells two deliveries of one status apart.
-    return Event(f"{sid}:{status}", f"message.{status}", datetime.now(UTC), found)
-
-
-def _word(pattern: re.Pattern[str], found: Row, *names: str) -> str:
-    """The first of these fields that is there. Raises NoEvent."""
-    value = next((found[name] for name in names if name in found), None)
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise NoEvent(f"{names[0]} is missing, or is none")
-    return value
+    if setting := words.SETTINGS.get(code or 0):
+        await call.no_effect(STEP)
+        return Misconfigured(setting, status=answer.status)
+    call.answered(STEP)
+    ours, message = words.REFUSALS.get(code or 0, words.REFUSED)
+    return Refused(message, code=ours, status=answer.status)

@@ -21,6 +21,8 @@ from api import (
     metrics,
     openapi,
     problems,
+    suppressions,
+    uploads,
     vendors,
     webhooks,
 )
@@ -29,7 +31,19 @@ from api.doors import Doors
 from api.ledger import Ledger, conninfo
 from api.limits import Limits
 
-PARTS = (enqueue, jobs, bulk, interventions, batches, vendors, webhooks, health, metrics)
+PARTS = (
+    enqueue,
+    jobs,
+    bulk,
+    interventions,
+    batches,
+    suppressions,
+    uploads,
+    vendors,
+    webhooks,
+    health,
+    metrics,
+)
 # Connections beside the engine's: that of new jobs, and that of the webhooks.
 LINES = 2
 

@@ -43,10 +43,11 @@ Code = Literal[
     "refund_failed",
     "refund_not_allowed",
     "refund_too_late",
-    # mails
+    # mails and text messages
     "invalid_recipient",
     "nothing_to_send",
     "sender_missing",
+    "suppressed",
     # places of objects
     "bucket_not_found",
     "checksum_mismatch",

@@ -48,10 +48,25 @@ EXAMPLES: dict[str, Row] = {
                 {"to": "ada@example.com", "data": {"name": "Ada"}},
                 {"to": "grace@example.com", "data": {"name": "Grace"}},
             ],
-            "subject": "News",
-            "text": "Hello {{ name }}",
+            "template": "d-0123456789abcdef0123456789abcdef",
+            "data": {"month": "January"},
+            "unsubscribe_url": "https://shop.example.com/unsubscribe?mail={id}",
         },
         "key": "news-2030-01",
+    },
+    "send_sms": {
+        "kind": "send_sms",
+        "args": {"to": "+441632960961", "body": "Your parcel comes today."},
+        "key": "parcel-77-comes",
+        "expires_at": "2030-01-31T18:00:00Z",
+    },
+    "bulk_sms": {
+        "kind": "bulk_sms",
+        "args": {
+            "recipients": [{"to": "+441632960961"}, {"to": "+441632960962"}],
+            "body": "The shop is closed tomorrow.",
+        },
+        "key": "closed-2030-01-31",
     },
     "sync_objects": {
         "kind": "sync_objects",
@@ -60,6 +75,36 @@ EXAMPLES: dict[str, Row] = {
 }
 # Other ways to ask for a kind.
 MORE: dict[str, Row] = {
+    "send_email, by a template": {
+        "kind": "send_email",
+        "args": {
+            "to": "ada@example.com",
+            "template": "d-0123456789abcdef0123456789abcdef",
+            "data": {"name": "Ada"},
+            "reply_to": "help@example.com",
+            "categories": ["welcome"],
+        },
+        "key": "welcome-user-42",
+    },
+    "bulk_email, to the recipients of an upload": {
+        "kind": "bulk_email",
+        "args": {
+            "upload": "019ab3f0-6d7e-8c2a-9f43-0d5be2a1c901",
+            "subject": "We have moved",
+            "text": "You find us in the High Street now.",
+            "per_minute": 5000,
+        },
+        "key": "moved-2030",
+        "run_at": "2030-01-31T08:00:00Z",
+    },
+    "bulk_sms, to the numbers of an upload": {
+        "kind": "bulk_sms",
+        "args": {
+            "upload": "019ab3f0-6d7e-8c2a-9f43-0d5be2a1c901",
+            "body": "The shop is closed tomorrow.",
+        },
+        "key": "closed-2030-01-31-all",
+    },
     "charge, held until it is captured": {
         "kind": "charge",
         "args": {

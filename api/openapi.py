@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import schemas
+from api import batch_schemas, schemas
 from api.examples import EXAMPLES, MORE
 from api.problems import KINDS, MEDIA_TYPE
 from api.results import RESULTS, JobError
@@ -24,6 +24,7 @@ BODIES = (
     schemas.Resolution,
     schemas.Replay,
     schemas.PollEvents,
+    batch_schemas.NewSuppression,
 )
 ASKABLE = {kind: made for kind, made in requests.kinds().items() if not made.internal}
 OF_WEBHOOKS = frozenset({"forged", "no-event", "too-slow", "unverifiable", "busy"})

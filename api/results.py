@@ -11,8 +11,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from api.batch_schemas import Counts
 from api.codes import Code
-from api.schemas import Counts
 
 Moment = Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time"})]
 Amount = Annotated[int, Field(description="minor units of ISO 4217")]
@@ -111,11 +111,26 @@ class SendEmailResult(BaseModel):
 
 
 class BulkEmailResult(BaseModel):
-    """A batch, as it was when it was planned. `/v1/batches/{id}` tells how far it is."""
+    """A batch of mails, as it was when it was planned. `/v1/batches/{id}` tells how far it is."""
 
     batch_id: UUID | None = None
     total: int | None = None
     counts: Counts | None = None
+
+
+class SendSmsResult(BaseModel):
+    """A text message that the vendor has accepted."""
+
+    id: UUID
+    vendor: str
+    vendor_reference: Reference
+    status: Literal["sent"]
+    segments: int | None = Field(None, description="what it is billed as, if all goes well")
+    created_at: Moment | None = None
+
+
+class BulkSmsResult(BulkEmailResult):
+    """A batch of messages, as it was when it was planned."""
 
 
 class SyncObjectsResult(BaseModel):
@@ -139,5 +154,7 @@ RESULTS: dict[str, type[BaseModel]] = {
     "cancel_charge": CancelChargeResult,
     "send_email": SendEmailResult,
     "bulk_email": BulkEmailResult,
+    "send_sms": SendSmsResult,
+    "bulk_sms": BulkSmsResult,
     "sync_objects": SyncObjectsResult,
 }

@@ -169,31 +169,6 @@ class Attempts(BaseModel):
     interventions: list[Intervention] = Field(description="oldest first")
 
 
-class Counts(BaseModel):
-    """A batch's recipients by what became of them; they sum to its total."""
-
-    waiting: int
-    sending: int
-    sent: int
-    failed: int
-    unknown: int
-    suppressed: int
-    invalid: int
-    duplicate: int
-    cancelled: int
-
-
-class Batch(BaseModel):
-    """The children of one bulk job."""
-
-    id: UUID
-    status: Literal["running", "paused", "done", "cancelled"]
-    total: int
-    counts: Counts
-    created_at: Utc
-    finished_at: Utc | None
-
-
 class Note(BaseModel):
     """Why a person does it, for those who come later."""
 

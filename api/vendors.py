@@ -84,7 +84,34 @@ async def poll_events(request: Request, response: Response, vendor: Name, ledger
     last such look, or a day. Workers do so by themselves every few minutes."""
     _known(vendor)
     asked = await body.read_if_any(request, schemas.PollEvents)
-    wish = _poll(vendor, asked)
+    if not adapter(vendor).lists_events:
+        raise invalid("vendor", "keeps no list of its events")
+    args = asked.model_dump(exclude_none=True)
+    return await _made(response, ledger, _wish("poll_events", vendor, args))
+
+
+@router.post(
+    "/{vendor}/sync-suppressions",
+    status_code=202,
+    response_model=schemas.Job,
+    summary="Take over whom a vendor itself sends nothing to",
+    responses=CHANGE_PROBLEMS,
+    openapi_extra=openapi.body("OptionalNote", {"note": "before the news"}, required=False),
+)
+async def sync_suppressions(
+    request: Request, response: Response, vendor: Name, ledger: TheLedger
+) -> Row:
+    """Bounces, spam reports and the like that its own lists hold: a job of its own. Workers do so
+    by themselves once in a while."""
+    _known(vendor)
+    note = (await body.read_if_any(request, schemas.OptionalNote)).note
+    made = await _made(response, ledger, _wish("sync_suppressions", vendor, {}))
+    _log.info("vendor %s is asked for its suppressions%s", vendor, f": {note}" if note else "")
+    return made
+
+
+async def _made(response: Response, ledger: TheLedger, wish: Row) -> Row:
+    """The new job as it stands in the ledger."""
 
     async def work(connection: AsyncConnection) -> Row | None:
         return await jobs.job(connection, await jobs.enqueue(connection, wish))
@@ -95,12 +122,9 @@ async def poll_events(request: Request, response: Response, vendor: Name, ledger
     return job
 
 
-def _poll(vendor: str, asked: schemas.PollEvents) -> Row:
-    """The new job. Raises Problem (422)."""
-    if not adapter(vendor).lists_events:
-        raise invalid("vendor", "keeps no list of its events")
-    args = asked.model_dump(exclude_none=True)
-    made = requests.validate("poll_events", args, internal=True)
+def _wish(kind: str, vendor: str, args: Row) -> Row:
+    """A new job of a kind that only ferryman itself asks for."""
+    made = requests.validate(kind, args, internal=True)
     return {
         "kind": made.kind,
         "args": dumps(made.args()),

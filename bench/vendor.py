@@ -1,4 +1,4 @@
-"""A payment vendor reduced to its latency: the same for every contestant."""
+"""A vendor of payments and mail reduced to its latency: the same for every contestant."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def vendor(latency: float) -> Iterator[str]:
 
 
 def served_by(base_url: str) -> int:
-    """How many payments the vendor has taken so far."""
+    """How many payments, or requests to send mail, the vendor has taken so far."""
     return int(_asker.request("GET", f"{base_url}/served").json()["served"])
 
 
@@ -78,6 +78,15 @@ async def payment_intents(request: Request) -> Response:
     )
 
 
+async def mails(request: Request) -> Response:
+    """Read and not looked at: what is measured must not wait for a fake."""
+    global served  # noqa: PLW0603 - one process, one count
+    await request.body()
+    await asyncio.sleep(LATENCY)
+    served += 1
+    return Response(status_code=202, headers={"X-Message-Id": f"m-{next(numbers)}"})
+
+
 async def count(_: Request) -> Response:
     return _answer({"served": served})
 
@@ -90,6 +99,7 @@ app = Starlette(
     routes=[
         Route("/v1/customers", customers, methods=["POST"]),
         Route("/v1/payment_intents", payment_intents, methods=["POST"]),
+        Route("/v3/mail/send", mails, methods=["POST"]),
         Route("/served", count),
     ]
 )

@@ -19,6 +19,12 @@ SELECT count(ferryman.enqueue('charge', jsonb_build_object(
 """
 DONE = "SELECT count(*) FROM ferryman.jobs WHERE status = 'succeeded'"
 
+# Of one vendor only: what a process needs for others would be measured with it.
+CREDENTIALS = {
+    "stripe": {"STRIPE_SECRET_KEY": "sk_test_bench"},
+    "sendgrid": {"SENDGRID_API_KEY": "bench", "FROM_EMAIL": "bench@example.com"},
+}
+
 Ledger = psycopg.Connection[tuple[int]]
 
 
@@ -55,6 +61,7 @@ def workers(
     processes: int,
     concurrency: int,
     window: int = 1000,
+    vendor: str = "stripe",
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Ferryman's worker processes on that ledger, with an empty broker."""
     place.empty_broker()
@@ -66,8 +73,8 @@ def workers(
         # The vendor's own limit would be all that is measured.
         "FERRYMAN_RATE_PER_SECOND": "0",
         "FERRYMAN_POLL_SECONDS": "0",
-        "STRIPE_BASE_URL": base_url,
-        "STRIPE_SECRET_KEY": "sk_test_bench",
+        **CREDENTIALS[vendor],
+        f"{vendor.upper()}_BASE_URL": base_url,
     }
     with started(["-m", "worker"], env, processes) as running:
         yield running

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from ferryman.requests import (
         BulkEmail,
+        BulkSms,
         CancelCharge,
         CaptureCharge,
         Charge,
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
         Refund,
         Request,
         SendEmail,
+        SendSms,
         SyncObjects,
     )
+    from ferryman.uploads import aupload, upload
 
 __all__ = [
     "BulkEmail",
+    "BulkSms",
     "CancelCharge",
     "CaptureCharge",
     "Charge",
@@ -58,18 +62,27 @@ __all__ = [
     "Refund",
     "Request",
     "SendEmail",
+    "SendSms",
     "SyncObjects",
     "Unreachable",
     "aenqueue",
     "aenqueue_many",
+    "aupload",
     "enqueue",
     "enqueue_many",
     "job",
     "jobs",
     "order",
+    "upload",
 ]
 
-_HOMES = ("ferryman.errors", "ferryman.requests", "ferryman._many", "ferryman.client")
+_HOMES = (
+    "ferryman.errors",
+    "ferryman.requests",
+    "ferryman._many",
+    "ferryman.client",
+    "ferryman.uploads",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,18 +7,20 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
+from uuid_utils.compat import uuid7
 
+from ferryman import uploads
 from ferryman._door import ENDED, Answer, Document
 from ferryman._order import Order, rows
 from ferryman._statement import ENQUEUE_ALONE, ENQUEUE_EACH_ALONE, named, refusals
 from ferryman._times import rfc3339
-from ferryman.errors import FerrymanError, InvalidSetting, NotFound, Unreachable
+from ferryman.errors import FerrymanError, InvalidArguments, InvalidSetting, NotFound, Unreachable
 
 Connection = psycopg.Connection[dict[str, Any]]
 Parameters = Mapping[str, Any]
@@ -49,6 +51,11 @@ JOBS = f"""
      ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608  # our own columns
 BATCH = "SELECT ferryman.batch(%(id)s) AS batch"
+UPLOAD = "SELECT ferryman.upload(%(id)s) AS upload"
+PIECE = "SELECT ferryman.upload_piece(%(id)s, %(place)s, %(content)b)"
+UPLOADED = """
+SELECT ferryman.upload_done(%(temporary)s, %(id)s, %(format)s, %(rows)s, %(bytes)s)
+"""
 NO_SCHEMA = ("42883", "42P01", "3F000")
 
 
@@ -105,6 +112,29 @@ class Database:
         if found is None:
             raise NotFound()
         return found
+
+    def upload(self, file: BinaryIO, format: str) -> Document:
+        found = uploads.inspected(file, format)
+        if (known := self._upload(found.id)) is None:
+            self._send(file, found)
+            known = self._upload(found.id)
+        if known is None:
+            raise NotFound()
+        return known
+
+    def _upload(self, id: UUID) -> Document | None:
+        known: Document | None = self._rows(UPLOAD, {"id": id})[0]["upload"]
+        return known
+
+    def _send(self, file: BinaryIO, found: uploads.List) -> None:
+        temporary, identity = uuid7(), uploads.Identity(found.format)
+        for place, piece in enumerate(uploads.pieces(file)):
+            identity.add(piece)
+            self._rows(PIECE, {"id": temporary, "place": place, "content": piece})
+        if identity.id() != found.id:
+            raise InvalidArguments("source", "changed while it was read")
+        with refusals():
+            self._rows(UPLOADED, {"temporary": temporary, **vars(found)})
 
     def _rows(self, query: str, parameters: Parameters) -> list[dict[str, Any]]:
         """Ask on a kept connection; where that has died meanwhile, once more on a new one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from uuid import UUID
 
 from ferryman._order import Order
@@ -41,10 +41,14 @@ class Door(Protocol):
     def batch(self, id: UUID) -> Document:
         """A batch and its counts."""
 
+    def upload(self, file: BinaryIO, format: str) -> Document:
+        """The list of recipients in a file that can be read twice: its id, format, rows, bytes and
+        created_at. Raises InvalidArguments, naming the line at fault; then nothing is stored."""
+
 
 class Controls(Protocol):
-    """What a person does about jobs and vendors. Raises as a Door does, and NotPossible where a
-    job's state forbids it."""
+    """What a person does about jobs, batches and vendors. Raises as a Door does, and NotPossible
+    where the state of a job or batch forbids it."""
 
     def retry(self, id: UUID, note: str | None = None) -> Document:
         """The job, with a `warning` where its effect may come about a second time."""
@@ -66,6 +70,27 @@ class Controls(Protocol):
 
     def poll_events(self, vendor: str, since_seconds: int | None = None) -> Document:
         """Have a vendor's own list of events read; the job that does it."""
+
+    def batch(self, id: UUID) -> Document:
+        """As a Door's."""
+
+    def batch_step(self, id: UUID, step: str, note: str | None = None) -> Document:
+        """Pause, resume, cancel or retry (what failed of) a batch; the batch after that."""
+
+    def recipients(self, id: UUID, statuses: Sequence[str]) -> Iterator[bytes]:
+        """A CSV, in pieces: the recipients of a batch that have one of these statuses."""
+
+    def suppressions(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
+        """The first `limit` that meet all of channel, address, reason, by channel and address."""
+
+    def suppress(self, channel: str, address: str, note: str | None = None) -> Document:
+        """Send nothing more there; the suppression, which may have stood there before."""
+
+    def unsuppress(self, channel: str, address: str) -> None:
+        """Let that address be sent to again. Raises NotFound."""
+
+    def sync_suppressions(self, vendor: str) -> Document:
+        """Have a vendor's own list of suppressed addresses read; the job that does it."""
 
     def job(self, id: UUID, wait: float = 0) -> Document:
         """As a Door's."""

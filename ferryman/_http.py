@@ -6,7 +6,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 from urllib.parse import quote
 from uuid import UUID
 
@@ -25,14 +26,16 @@ from ferryman.errors import (
     NotPossible,
     Unreachable,
 )
+from ferryman.uploads import Body, media_type
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
+NO_CONTENT = 204
 TOO_MANY = 429
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # One long poll; the API may answer earlier.
 LONGEST_WAIT = 20.0
-# As many jobs as the API gives at once.
+# As many jobs or suppressions as the API gives at once.
 PAGE = 200
 
 Document = dict[str, Any]
@@ -78,17 +81,14 @@ class Api:
         return self._call("GET", f"v1/jobs/{id}", params=asked)
 
     def jobs(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
-        asked = {**filters, "limit": str(min(limit, PAGE))}
-        while limit > 0:
-            page = self._call("GET", "v1/jobs", params=asked)
-            yield from page["jobs"][:limit]
-            limit -= len(page["jobs"])
-            if not page.get("next"):
-                return
-            asked["cursor"] = page["next"]
+        return self._pages("jobs", filters, limit)
 
     def batch(self, id: UUID) -> Document:
         return self._call("GET", f"v1/batches/{id}")
+
+    def upload(self, file: BinaryIO, format: str) -> Document:
+        headers = {"Content-Type": media_type(format)}
+        return self._call("POST", "v1/uploads", content=Body(file), headers=headers)
 
     def retry(self, id: UUID, note: str | None = None) -> Document:
         return self._call("POST", f"v1/jobs/{id}/retry", json=_noted(note))
@@ -115,6 +115,47 @@ class Api:
         path = f"v1/vendors/{quote(vendor, safe='')}/poll-events"
         return self._call("POST", path, json=asked)
 
+    def batch_step(self, id: UUID, step: str, note: str | None = None) -> Document:
+        return self._call("POST", f"v1/batches/{id}/{step}", json=_noted(note))
+
+    def recipients(self, id: UUID, statuses: Sequence[str]) -> Iterator[bytes]:
+        asked = {"format": "csv", "status": list(statuses)}
+        with (
+            self._reached(),
+            self._client.stream("GET", f"v1/batches/{id}/recipients", params=asked) as response,
+        ):
+            if not response.headers.get("content-type", "").startswith("text/csv"):
+                response.read()
+                self._read(response)
+                raise self._stranger(response)
+            yield from response.iter_bytes()
+
+    def suppressions(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
+        return self._pages("suppressions", filters, limit)
+
+    def suppress(self, channel: str, address: str, note: str | None = None) -> Document:
+        asked = {"channel": channel, "address": address, **_noted(note)}
+        return self._call("POST", "v1/suppressions", json=asked)
+
+    def unsuppress(self, channel: str, address: str) -> None:
+        response = self._send("DELETE", f"v1/suppressions/{channel}/{quote(address, safe='')}")
+        if response.status_code != NO_CONTENT:
+            self._read(response)
+            raise self._stranger(response)
+
+    def sync_suppressions(self, vendor: str) -> Document:
+        return self._call("POST", f"v1/vendors/{quote(vendor, safe='')}/sync-suppressions", json={})
+
+    def _pages(self, what: str, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
+        asked = {**filters, "limit": str(min(limit, PAGE))}
+        while limit > 0:
+            page = self._call("GET", f"v1/{what}", params=asked)
+            yield from page[what][:limit]
+            limit -= len(page[what])
+            if not page.get("next"):
+                return
+            asked["cursor"] = page["next"]
+
     def _call(self, method: str, path: str, **request: Any) -> Document:
         return self._read(self._send(method, path, **request))
 
@@ -129,8 +170,14 @@ class Api:
             time.sleep(seconds)
 
     def _once(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
+        with self._reached():
             return self._client.request(method, path, **request)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Raises Unreachable in place of what httpx raises."""
+        try:
+            yield
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise Unreachable(
                 f"no ferryman API answers at {self._name}; nothing was stored. Is"

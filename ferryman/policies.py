@@ -46,12 +46,15 @@ class Policy(BaseModel):
     repeat_seconds_of: dict[str, float] = {}
     action_seconds: float
     poll_seconds: float
+    suppressions_seconds: float
     response_max_bytes: int
     rate_per_second: float
     rate_burst: int = Field(ge=1)
     max_in_flight: int
     look_up_seconds: float
     batch_size: int = 1
+    batch_bytes: int = 1_000_000
+    batch_in_flight: int = 0
     concurrency: int = 1
 
     def repeats_for(self, step: str) -> float:

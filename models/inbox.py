@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,12 +18,16 @@ Row = dict[str, Any]
 # What a worker that dies has taken is due again after so long.
 LEASE_SECONDS = 10.0
 
-# Everything in the order in which it is due; several workers take different ones.
+# Of each vendor what is due first, so that a million mails' events keep no payment's waiting;
+# several workers take different ones.
 TAKE = text("""
 UPDATE ferryman.events e
    SET due_at = now() + make_interval(secs => :seconds), tries = tries + 1
- WHERE id = ANY(ARRAY(SELECT id FROM ferryman.events WHERE due_at <= now()
-                       ORDER BY due_at LIMIT :most FOR UPDATE SKIP LOCKED))
+ WHERE id = ANY(ARRAY(
+         SELECT d.id FROM unnest(CAST(:vendors AS text[])) AS v(vendor)
+          CROSS JOIN LATERAL (
+            SELECT id FROM ferryman.events WHERE vendor = v.vendor AND due_at <= now()
+             ORDER BY due_at LIMIT :most FOR UPDATE SKIP LOCKED) AS d))
 RETURNING id, vendor, event_id, type, at, payload, tries,
           extract(epoch FROM now() - received_at)::float8 AS age_seconds
 """)
@@ -63,9 +68,10 @@ class Taken:
     age_seconds: float
 
 
-async def take(connection: AsyncConnection, most: int) -> list[Taken]:
-    """Events that are due, the earliest by the vendor's time first."""
-    found = await connection.execute(TAKE, {"most": most, "seconds": LEASE_SECONDS})
+async def take(connection: AsyncConnection, vendors: Sequence[str], most: int) -> list[Taken]:
+    """Events that are due, `most` of each vendor; the earliest by the vendor's time first."""
+    values = {"vendors": list(vendors), "most": most, "seconds": LEASE_SECONDS}
+    found = await connection.execute(TAKE, values)
     return sorted((Taken(**row) for row in found.mappings()), key=lambda one: one.at)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +24,7 @@ class Ledger:
 
     def __init__(self, url: str, *, max_wait_seconds: float) -> None:
         self._engine = async_engine(url, connections=CONNECTIONS, pre_ping=True)
+        self._long = asyncio.Semaphore(1)
         self._marks, self._closes = Line(url), Line(url)
         claims = partial(walk.claim, max_wait_seconds=max_wait_seconds)
         self.claim: GroupCommit[Claim, Claimed | None] = GroupCommit(self._marks, claims)
@@ -37,6 +39,13 @@ class Ledger:
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction of its own, for the domain's statements. Never open during a call."""
         async with self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def long_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """The same, for a transaction of many seconds: one at a time, so that a connection is left
+        for all others."""
+        async with self._long, self.transaction() as connection:
             yield connection
 
     async def dispose(self) -> None:

@@ -23,21 +23,40 @@ LOCK = 727_101
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s)"
 STATES = f"SELECT {STATE_COLUMNS} FROM ferryman.vendor_states WHERE account = 'default'"
 
+# Of a batch no more go than are wanted under way, lest a single job waits behind a million. They
+# are looked for among the first of their priority only, so that a look costs the same however many
+# wait.
+#
 # An empty queue with published jobs means that the broker lost them. They go again after 5 s,
 # doubling: a worker may also hold them in its memory, and a second message does no harm. One may
 # also be lost while others stand in the queue, by a worker that died with it: that takes a minute.
 PUBLISH = """
 WITH v AS (
   SELECT * FROM jsonb_to_recordset(%(rooms)s::jsonb)
-      AS v(vendor text, room int, again int, empty boolean)
+      AS v(vendor text, room int, parts int, again int, empty boolean)
 ), due AS (
   SELECT j.id FROM v
-    CROSS JOIN unnest(ARRAY['high', 'normal', 'low']::ferryman.priority[]) AS p(priority)
+    CROSS JOIN unnest(ARRAY['high', 'normal']::ferryman.priority[]) AS p(priority)
     CROSS JOIN LATERAL (
       SELECT id FROM ferryman.jobs
        WHERE vendor = v.vendor AND priority = p.priority AND status = 'waiting'
          AND published_at IS NULL AND run_at <= now()
        ORDER BY run_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
+), ranked AS (
+  SELECT j.id, v.parts,
+         CASE WHEN j.batch_id IS NOT NULL THEN row_number() OVER (
+           PARTITION BY v.vendor, j.batch_id IS NULL ORDER BY j.run_at) END AS nth
+    FROM v CROSS JOIN LATERAL (
+      SELECT id, batch_id, run_at FROM ferryman.jobs
+       WHERE vendor = v.vendor AND priority = 'low' AND status = 'waiting'
+         AND published_at IS NULL AND run_at <= now()
+       ORDER BY run_at LIMIT v.room) AS j
+), low AS (
+  SELECT j.id FROM ranked r CROSS JOIN LATERAL (
+      SELECT id FROM ferryman.jobs
+       WHERE id = r.id AND status = 'waiting' AND published_at IS NULL
+         FOR UPDATE SKIP LOCKED) AS j
+   WHERE r.nth IS NULL OR r.parts IS NULL OR r.nth <= r.parts
 ), lost AS (
   SELECT j.id FROM v CROSS JOIN LATERAL (
       SELECT id FROM ferryman.jobs
@@ -53,7 +72,8 @@ WITH v AS (
        ORDER BY look_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
 )
 UPDATE ferryman.jobs j SET published_at = now(), publishes = publishes + 1
- WHERE j.id IN (SELECT id FROM due UNION ALL SELECT id FROM lost UNION ALL SELECT id FROM looks)
+ WHERE j.id IN (SELECT id FROM due UNION ALL SELECT id FROM low UNION ALL SELECT id FROM lost
+                UNION ALL SELECT id FROM looks)
 RETURNING j.id, j.kind, j.vendor, j.priority, j.run_at
 """
 
@@ -65,6 +85,21 @@ SELECT vendor, count(*) AS n FROM ferryman.jobs
  GROUP BY vendor
 """
 
+# Those of batches that are under way: in the queue, in a worker's memory, or running. One whose
+# message was lost counts until it is published again, one whose worker died until its lease ends.
+# A paused one waits for a day that never comes.
+PARTS = """
+SELECT vendor, sum(n)::int AS n FROM (
+  SELECT vendor, count(*) AS n FROM ferryman.jobs
+   WHERE vendor = ANY(%(vendors)s) AND status = 'waiting' AND published_at IS NOT NULL
+     AND priority = 'low' AND batch_id IS NOT NULL AND run_at <= now() GROUP BY vendor
+   UNION ALL
+  SELECT vendor, count(*) FROM ferryman.jobs
+   WHERE vendor = ANY(%(vendors)s) AND status = 'running'
+     AND priority = 'low' AND batch_id IS NOT NULL GROUP BY vendor) AS of_both
+ GROUP BY vendor
+"""
+
 ENQUEUE = """
 SELECT ferryman.enqueue(%(kind)s, %(args)s, run_at => %(run_at)s, id => %(id)s)
 """
@@ -72,11 +107,12 @@ SELECT ferryman.enqueue(%(kind)s, %(args)s, run_at => %(run_at)s, id => %(id)s)
 
 @dataclass(frozen=True)
 class Room:
-    """How many messages a vendor's queue may take: new ones, and `again` those that may be lost.
-    `empty`: it holds none now."""
+    """How many messages a vendor's queue may take: new ones, of which `parts` of batches (None: as
+    many as there are), and `again` those that may be lost. `empty`: it holds none now."""
 
     vendor: str
     room: int
+    parts: int | None
     again: int
     empty: bool
 
@@ -136,6 +172,12 @@ def publish(connection: psycopg.Connection[Any], rooms: Sequence[Room]) -> list[
 def published(connection: psycopg.Connection[Any], vendors: Sequence[str]) -> dict[str, int]:
     """How many jobs of each vendor were published a short while ago, and do not run yet."""
     rows = connection.execute(PUBLISHED, (list(vendors),)).fetchall() if vendors else []
+    return {row["vendor"]: row["n"] for row in rows}
+
+
+def parts(connection: psycopg.Connection[Any], vendors: Sequence[str]) -> dict[str, int]:
+    """How many jobs of batches are under way to each vendor."""
+    rows = connection.execute(PARTS, {"vendors": list(vendors)}).fetchall() if vendors else []
     return {row["vendor"]: row["n"] for row in rows}
 
 

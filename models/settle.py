@@ -28,6 +28,9 @@ OPEN = """EXISTS (SELECT FROM ferryman.charges c
                    WHERE c.id = j.id AND c.vendor_reference IS NOT NULL
                      AND c.status IN ('requires_action', 'processing'))"""
 
+# Nothing more of a cancelled batch is sent, whoever asks for it.
+GIVEN_UP = "(SELECT b.status = 'cancelled' FROM ferryman.batches b WHERE b.id = {0}.batch_id)"
+
 # `harmless`: what was sent last may be sent again under the same vendor key.
 LOCKED = text(f"""
 SELECT j.id, j.kind, j.vendor, j.args, j.status, j.look_at, j.result, j.round,
@@ -39,6 +42,7 @@ SELECT j.id, j.kind, j.vendor, j.args, j.status, j.look_at, j.result, j.round,
                 WHERE s.job_id = j.id AND s.answered_at IS NULL) AS doubtful,
        EXISTS (SELECT FROM ferryman.interventions i
                 WHERE i.job_id = j.id AND i.action = 'late proof') AS proven,
+       {GIVEN_UP.format("j")} AS given_up,
        coalesce((SELECT bool_and(s.repeat = 'natural'
                                  OR (s.repeat = 'key' AND s.repeat_until > now()))
                    FROM ferryman.sends s
@@ -135,8 +139,8 @@ SELECT id FROM again
 """)
 
 # What is known to have had its effect after all is never sent again.
-FAILED = """
- WHERE status = 'failed'
+FAILED = f"""
+ WHERE status = 'failed' AND {GIVEN_UP.format("jobs")} IS NOT TRUE
    AND NOT EXISTS (SELECT FROM ferryman.interventions i
                     WHERE i.job_id = jobs.id AND i.action = 'late proof')
    AND (CAST(:kind AS text) IS NULL OR kind = :kind)
@@ -176,9 +180,8 @@ class Filters:
 
 
 async def lock(connection: AsyncConnection, id: UUID) -> Row | None:
-    """The job's row, held until the transaction ends: `id, kind, vendor, args, status, look_at,
-    result, pending, round, running_seconds`, whether it is `doubtful`, whether to repeat it under
-    its vendor keys would be `harmless`, and whether its effect was `proven` after its end."""
+    """The job's row, held until the transaction ends, and what follows from it: see LOCKED. It was
+    `proven` after its end; `harmless` would be to repeat it under its vendor keys."""
     await connection.execute(LOCK, {"id": id})
     row = (await connection.execute(LOCKED, {"id": id})).mappings().one_or_none()
     return dict(row) if row else None

@@ -28,6 +28,8 @@ EMAIL_STATUSES = (
     "duplicate",
     "cancelled",
 )
+DELIVERIES = ("processed", "deferred", "delivered", "bounced", "dropped")
+SUPPRESSION_REASONS = ("bounce", "invalid", "complaint", "unsubscribe", "manual")
 CHARGE_STATUSES = (
     "requires_action",
     "processing",
@@ -317,34 +319,117 @@ class MetricMark(Base):
 
 
 class Batch(Base):
-    """The children of one bulk job, whose id it has. The counts sum to `total` at every moment.
+    """The children of one bulk job, whose id it has.
 
-    `letter` holds the job's arguments without the recipients: to fetch it, once for each request,
-    must not mean to read a million addresses.
+    `letter` holds the job's arguments without the recipients. `failed`, `suppressed`, `invalid`
+    and `duplicate` count the recipients that are set aside one by one; all others follow their
+    part (`parts`) or have a job of their own (`messages`), and `ferryman.batch()` adds them up.
+    The counts of what vendors told (`delivered` …) are of recipients. `per_minute`: no more
+    leave in a minute; `next_at`: when the next may. It is `done` when nothing of it is open.
     """
 
     __tablename__ = "batches"
-    __table_args__ = (
-        CheckConstraint(f"total = {' + '.join(EMAIL_STATUSES)}", name="counts"),
-        one_of("status", ("running", "paused", "done", "cancelled")),
-    )
+    __table_args__ = (one_of("status", ("running", "paused", "cancelled")),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     job_id: Mapped[UUID] = mapped_column(unique=True)
     letter: Mapped[dict[str, Any] | None]
     status: Mapped[str] = mapped_column(server_default=text("'running'"))
     total: Mapped[int] = mapped_column(server_default=ZERO)
-    waiting: Mapped[int] = mapped_column(server_default=ZERO)
-    sending: Mapped[int] = mapped_column(server_default=ZERO)
-    sent: Mapped[int] = mapped_column(server_default=ZERO)
     failed: Mapped[int] = mapped_column(server_default=ZERO)
-    unknown: Mapped[int] = mapped_column(server_default=ZERO)
     suppressed: Mapped[int] = mapped_column(server_default=ZERO)
     invalid: Mapped[int] = mapped_column(server_default=ZERO)
     duplicate: Mapped[int] = mapped_column(server_default=ZERO)
-    cancelled: Mapped[int] = mapped_column(server_default=ZERO)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    finished_at: Mapped[datetime | None]
+    # Why it is paused, or was cancelled.
+    reason: Mapped[str | None]
+    planned_at: Mapped[datetime | None]
+    per_minute: Mapped[int | None]
+    next_at: Mapped[datetime | None]
+    max_bounce_rate: Mapped[float | None]
+    max_complaint_rate: Mapped[float | None]
+    processed: Mapped[int] = mapped_column(server_default=ZERO)
+    delivered: Mapped[int] = mapped_column(server_default=ZERO)
+    deferred: Mapped[int] = mapped_column(server_default=ZERO)
+    bounced: Mapped[int] = mapped_column(server_default=ZERO)
+    dropped: Mapped[int] = mapped_column(server_default=ZERO)
+    opened: Mapped[int] = mapped_column(server_default=ZERO)
+    clicked: Mapped[int] = mapped_column(server_default=ZERO)
+    complained: Mapped[int] = mapped_column(server_default=ZERO)
+    unsubscribed: Mapped[int] = mapped_column(server_default=ZERO)
+
+
+class Part(Base):
+    """One request of a batch, and how many mails share its status."""
+
+    __tablename__ = "parts"
+    __table_args__ = (
+        one_of("status", EMAIL_STATUSES),
+        CheckConstraint("size >= 0", name="size"),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    batch_id: Mapped[UUID] = mapped_column(index=True)
+    part: Mapped[int]
+    status: Mapped[str] = mapped_column(server_default=text("'waiting'"))
+    size: Mapped[int]
+    reason: Mapped[str | None]
+    vendor_reference: Mapped[str | None]
+    sent_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class BatchMinute(Base):
+    """What became known in one minute of a batch's mails: for how many bounce and complain."""
+
+    __tablename__ = "batch_minutes"
+
+    batch_id: Mapped[UUID] = mapped_column(primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    delivered: Mapped[int] = mapped_column(server_default=ZERO)
+    bounced: Mapped[int] = mapped_column(server_default=ZERO)
+    complained: Mapped[int] = mapped_column(server_default=ZERO)
+
+
+class Upload(Base):
+    """A list of recipients as it was given: CSV, JSON or JSON lines. Its id is made of its content,
+    so that the same list is kept once. Complete when `rows` is set."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (one_of("format", ("csv", "json", "jsonl")),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    format: Mapped[str | None]
+    rows: Mapped[int | None]
+    bytes: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class UploadPiece(Base):
+    """A piece of an upload; together, by place, they are its bytes."""
+
+    __tablename__ = "upload_pieces"
+
+    upload_id: Mapped[UUID] = mapped_column(primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[bytes]
+
+
+class Suppression(Base):
+    """An address that nothing is sent to: in lower case, or a number in E.164. `source`: who said
+    so, a vendor's event, a vendor's own list or a person."""
+
+    __tablename__ = "suppressions"
+    __table_args__ = (
+        one_of("channel", ("email", "sms")),
+        one_of("reason", SUPPRESSION_REASONS),
+    )
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    source: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class Customer(Base):
@@ -442,7 +527,7 @@ class Event(Base):
     __table_args__ = (
         UniqueConstraint("vendor", "account", "event_id"),
         one_of("via", ("webhook", "poll")),
-        Index("events_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("events_due_idx", "vendor", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -460,26 +545,74 @@ class Event(Base):
     outcome: Mapped[str | None]
 
 
-class Email(Base):
-    """One mail to one recipient, alone or out of a batch."""
+class Mail(Base):
+    """One mail to one recipient, alone or out of a batch; `ferryman.emails` is its view for
+    readers. Without a `status` of its own it has that of its part. `place`: where it stood in the
+    list, from 1. `delivery` and the times below it: what the vendor told since.
+    """
 
-    __tablename__ = "emails"
+    __tablename__ = "mails"
     __table_args__ = (
         one_of("status", EMAIL_STATUSES),
-        Index("emails_job_idx", "job_id"),
-        Index("emails_batch_idx", "batch_id", "status"),
+        one_of("delivery", DELIVERIES),
+        Index("mails_job_idx", "job_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    job_id: Mapped[UUID | None]
+    job_id: Mapped[UUID]
     batch_id: Mapped[UUID | None]
     vendor: Mapped[str]
     recipient: Mapped[str]
     data: Mapped[dict[str, Any] | None]
     template: Mapped[str | None]
+    status: Mapped[str | None]
+    reason: Mapped[str | None]
+    vendor_reference: Mapped[str | None]
+    sent_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    place: Mapped[int | None]
+    delivery: Mapped[str | None]
+    delivery_at: Mapped[datetime | None]
+    delivery_reason: Mapped[str | None]
+    opened_at: Mapped[datetime | None]
+    clicked_at: Mapped[datetime | None]
+    complained_at: Mapped[datetime | None]
+    unsubscribed_at: Mapped[datetime | None]
+
+
+class Message(Base):
+    """One text message; its id is that of its job, or of its own where it is set aside.
+    `segments`: what it will be billed as, estimated. `delivery`: the vendor's last word on it."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        one_of("status", EMAIL_STATUSES),
+        Index("messages_job_idx", "job_id"),
+        Index("messages_batch_idx", "batch_id", "status"),
+        Index("messages_recipient_idx", "recipient"),
+        Index(
+            "messages_reference_idx",
+            "vendor",
+            "vendor_reference",
+            postgresql_where=text("vendor_reference IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+    batch_id: Mapped[UUID | None]
+    vendor: Mapped[str]
+    place: Mapped[int | None]
+    recipient: Mapped[str]
+    sender: Mapped[str | None]
+    body: Mapped[str]
+    segments: Mapped[int]
     status: Mapped[str]
     reason: Mapped[str | None]
     vendor_reference: Mapped[str | None]
+    delivery: Mapped[str | None]
+    delivery_at: Mapped[datetime | None]
+    delivery_reason: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models import mail, objects, payments, refunds
+from models import mail, messages, objects, payments, refunds
 from models.engine import driver_sql, dumps
 from models.group import Connection
 
@@ -328,6 +328,7 @@ WRITERS: dict[str, TextClause] = {
     "charge_releases": payments.RELEASE_CHARGES,
     "refunds": refunds.WRITE_REFUNDS,
     "emails": mail.WRITE_EMAILS,
+    "messages": messages.WRITE_MESSAGES,
     "objects": objects.WRITE_OBJECTS,
 }
 REST = ("writes", "if_cancelled", "if_doubtful")

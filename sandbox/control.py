@@ -101,6 +101,7 @@ class Controls:
             ("GET", "/environment", self.environment),
             ("GET", "/effects", self.effects),
             ("GET", "/effects/totals", self.totals),
+            ("GET", "/effects/tally", self.tally),
             ("GET", "/requests", self.requests),
             ("GET", "/traffic", self.traffic),
             ("GET", "/faults", self.faults),
@@ -143,6 +144,11 @@ class Controls:
 
     async def totals(self, request: Request) -> Response:
         return _json(self._state.effects.totals())
+
+    async def tally(self, request: Request) -> Response:
+        query = request.query_params
+        after = _number(request, "after") or 0
+        return _json(self._state.effects.tally(query.get("vendor"), query.get("kind"), after))
 
     async def requests(self, request: Request) -> Response:
         return _json({"requests": self._state.traffic.select(request.query_params.get("vendor"))})

@@ -55,8 +55,8 @@ class State:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
-    def _signed(self, vendor: str, event: bytes) -> Mapping[str, str]:
-        return self.vendors[vendor].signed(event)
+    def _signed(self, vendor: str, event: bytes, url: str) -> Mapping[str, str]:
+        return self.vendors[vendor].headers(event, url)
 
     def _begin(self) -> None:
         self.limits = Limits()

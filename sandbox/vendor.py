@@ -98,6 +98,10 @@ class Vendor(ABC):
         try."""
         raise NotImplementedError(f"{self.name} sends no webhooks here")
 
+    def headers(self, event: bytes, url: str) -> Mapping[str, str]:
+        """The same, for a vendor that signs the address as well."""
+        return self.signed(event)
+
     def dashboard(self, action: str, arguments: dict[str, Any]) -> object:
         """What a person would do in the vendor's web pages; the answer is sent back as JSON.
 

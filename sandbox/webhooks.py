@@ -23,8 +23,11 @@ ANSWER_SECONDS = 10.0
 AT_ONCE = 16
 KEPT = 10_000
 
-Sign = Callable[[str, bytes], Mapping[str, str]]
-"""The headers of one try, for a vendor's name and the body."""
+Body = bytes | Callable[[], bytes]
+"""What is sent; or what makes it, the same each time, so that it needs no room until then."""
+
+Sign = Callable[[str, bytes, str], Mapping[str, str]]
+"""The headers of one try, for a vendor's name, the body, and the address that is called."""
 
 
 class BadTarget(ValueError):
@@ -51,13 +54,15 @@ class Target:
 
 @dataclass(slots=True)
 class Delivery:
-    """One copy of an event on its way. `tries` are the statuses it got, None for no answer."""
+    """One copy of an event on its way. `tries` are the statuses it got, None for no answer; `url`:
+    the address that was given for this event, in place of the target's."""
 
     vendor: str
     id: str
     type: str | None
-    body: bytes
+    body: Body
     tries: list[int | None] = field(default_factory=list)
+    url: str | None = None
 
     @property
     def delivered(self) -> bool:
@@ -93,12 +98,24 @@ class Webhooks:
         """Where the vendor's webhooks go: None, nowhere, so that there is nothing to make."""
         return self._targets.get(vendor)
 
-    def send(self, vendor: str, event_id: str, body: bytes) -> None:
-        """Queues an event for the vendor's target, if it has one."""
+    def send(
+        self,
+        vendor: str,
+        event_id: str,
+        body: Body,
+        type: str | None = None,
+        url: str | None = None,
+    ) -> None:
+        """Queues an event for the vendor's target, if it has one. `type`: what a body that is no
+        JSON, or is made later, is about. `url`: where the application wants this event; nowhere,
+        if that is not on this machine."""
         target = self._targets.get(vendor)
+        if url is not None:
+            target = (target or Target(url)) if is_here(url) else None
         if target is None:
             return
-        made = [Delivery(vendor, event_id, _type(body), body) for _ in range(target.duplicates)]
+        kind = type or (_type(body) if isinstance(body, bytes) else None)
+        made = [Delivery(vendor, event_id, kind, body, url=url) for _ in range(target.duplicates)]
         self._known.extend(made)
         if target.hold:
             self._held.setdefault(vendor, []).extend(made)
@@ -155,20 +172,23 @@ class Webhooks:
             if pause:
                 await asyncio.sleep(pause)
             async with self._few:
-                if (target := self._targets.get(delivery.vendor)) is None:
+                target = self._targets.get(delivery.vendor)
+                url = delivery.url or (target and target.url)
+                if not url:
                     return
-                status = await self._try(delivery, target.url)
+                status = await self._try(delivery, url)
             delivery.tries.append(status)
             if _taken(status):
                 return
 
     async def _try(self, delivery: Delivery, url: str) -> int | None:
+        body = delivery.body if isinstance(delivery.body, bytes) else delivery.body()
         # Signed now: what is old by its own timestamp would be refused.
         headers = {"Content-Type": "application/json"}
-        headers |= self._sign(delivery.vendor, delivery.body)
+        headers |= self._sign(delivery.vendor, body, url)
         try:
             async with self._session().post(
-                url, data=delivery.body, headers=headers, allow_redirects=False
+                url, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):
@@ -185,14 +205,18 @@ class Webhooks:
 
 def check(url: str) -> None:
     """Raises BadTarget for an address that is not on this machine."""
+    if not is_here(url):
+        raise BadTarget(url)
+
+
+def is_here(url: str) -> bool:
+    """Whether it is an address on this machine."""
     try:
         parts = urlsplit(url)
         here = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-        here = here and parts.port != 0
+        return here and parts.port != 0 and parts.scheme == "http"
     except ValueError:
-        here = False
-    if not here or parts.scheme != "http":
-        raise BadTarget(url)
+        return False
 
 
 def _taken(status: int | None) -> bool:

@@ -39,6 +39,8 @@ class Transactions(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
+    def long_transaction(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
 
 class Refusal(Exception):
     """The job cannot be done, by what the ledger knows; nothing was sent. `code` is neutral."""
@@ -169,6 +171,8 @@ class Job(ABC, Generic[Asked]):
     """After so long an attempt is ended, whatever it waits for."""
     large: ClassVar[bool] = False
     """Arguments that may be too many to be checked on the event loop."""
+    hears_many: ClassVar[bool] = False
+    """Whether its news is heard many at a time."""
 
     @abstractmethod
     async def run(self, attempt: Attempt[Asked]) -> Done:
@@ -191,6 +195,20 @@ class Job(ABC, Generic[Asked]):
         """Let the ledger follow what a vendor tells by itself, in the caller's transaction. Returns
         in words what came of it. Raises NotNow."""
         return "nothing to do"
+
+    async def hear_all(
+        self, connection: AsyncConnection, told: Sequence[Heard]
+    ) -> list[str | NotNow]:
+        """The same for several, in one transaction; an answer for each. A kind of which very many
+        are told (mails) does it in a few statements, and says so by `hears_many`."""
+        answers: list[str | NotNow] = []
+        for heard in told:
+            try:
+                async with connection.begin_nested():
+                    answers.append(await self.hear(connection, heard))
+            except NotNow as error:
+                answers.append(error)
+        return answers
 
     def resolved(self, id: UUID, vendor: str, args: Asked) -> Done:
         """What is written when a person says that the job had its effect."""

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from adapters._base import Event, News, adapter
@@ -23,7 +24,7 @@ from tasks._settle import kinds
 
 log = structlog.get_logger()
 
-MOST = 200
+MOST = 500
 # Those for which it was too early count as well.
 MOST_TRIES = 60
 LONGEST_DELAY_SECONDS = 300.0
@@ -37,7 +38,7 @@ Read = tuple[Taken, list[News]]
 async def drain(ledger: Transactions) -> int:
     """Read the events that are due; how many there were."""
     async with ledger.transaction() as connection:
-        taken = await inbox.take(connection, MOST)
+        taken = await inbox.take(connection, sorted(policies()), MOST)
     read: list[Read] = []
     for one in taken:
         try:
@@ -51,10 +52,53 @@ async def drain(ledger: Transactions) -> int:
     if done:
         async with ledger.transaction() as connection:
             await inbox.handled(connection, done)
-    for one, news in read:
+    left = [(one, news) for one, news in read if one.id not in done]
+    done |= await _hear_many(ledger, left)
+    for one, news in left:
         if one.id not in done:
             await _hear(ledger, one, news)
     return len(taken)
+
+
+async def _hear_many(ledger: Transactions, read: Sequence[Read]) -> dict[UUID, str]:
+    """Those that are heard many at a time, a transaction a kind; what came of each. The others, and
+    all where one of them fails, are heard one by one."""
+    done: dict[UUID, str] = {}
+    for name, kind in kinds().items():
+        told = [_heard(one, news[0]) for one, news in read if _only(news, name)]
+        if not kind.hears_many or not told:
+            continue
+        events = [one for one, news in read if _only(news, name)]
+        try:
+            async with ledger.transaction() as connection:
+                answers = await kind.hear_all(connection, told)
+                done |= await _noted(connection, events, answers)
+        except Exception as error:
+            if is_away(error):
+                raise
+            log.warning("events.not_heard_together", kind=name, error=type(error).__name__)
+    return done
+
+
+async def _noted(
+    connection: AsyncConnection, events: Sequence[Taken], answers: Sequence[str | NotNow]
+) -> dict[UUID, str]:
+    pairs = list(zip(events, answers, strict=True))
+    done = {one.id: answer for one, answer in pairs if isinstance(answer, str)}
+    early = {one.id: answer for one, answer in pairs if isinstance(answer, NotNow)}
+    if done:
+        await inbox.handled(connection, done)
+    for event, answer in early.items():
+        await inbox.later(connection, event, max(NOT_NOW_SECONDS, answer.seconds), answer.why)
+    return done | {event: answer.why for event, answer in early.items()}
+
+
+def _only(news: Sequence[News], kind: str) -> bool:
+    return len(news) == 1 and news[0].kind == kind
+
+
+def _heard(one: Taken, news: News) -> Heard:
+    return Heard(one.vendor, news, one.event_id, uuid7(), one.age_seconds)
 
 
 def _news(one: Taken) -> list[News]:
@@ -93,12 +137,11 @@ async def _hear(ledger: Transactions, one: Taken, news: Sequence[Any]) -> None:
     try:
         async with ledger.transaction() as connection:
             for each in news:
-                heard = Heard(one.vendor, each, one.event_id, uuid7(), one.age_seconds)
-                try:
-                    async with connection.begin_nested():
-                        outcomes.append(await kinds()[each.kind].hear(connection, heard))
-                except NotNow as error:
-                    early = error
+                (answer,) = await kinds()[each.kind].hear_all(connection, [_heard(one, each)])
+                if isinstance(answer, NotNow):
+                    early = answer
+                else:
+                    outcomes.append(answer)
             if early is None:
                 await inbox.handled(connection, {one.id: SEPARATOR.join(outcomes)})
             else:

@@ -99,6 +99,8 @@ async def retry(
         raise NotAllowed(f"it is {row['status']}; only failed and unknown jobs are sent again")
     if row["proven"]:
         raise NotAllowed("it took effect after it had ended: there is nothing to send again")
+    if row["given_up"]:
+        raise NotAllowed("its batch is cancelled")
     risky = row["status"] == "unknown" and not row["harmless"]
     fresh = row["status"] == "failed" or risky
     await ledger.again(connection, [id], fresh=fresh)

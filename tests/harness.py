@@ -113,9 +113,9 @@ class Harness:
         assert process.poll() is None, self.logs()
         return process
 
-    def api(self, token: str = "", **env: str) -> str:
+    def api(self, token: str = "", port: int | None = None, **env: str) -> str:
         """An API that answers already; its address."""
-        port = free_port()
+        port = port or free_port()
         process = self.start("api", "--port", str(port), FERRYMAN_API_TOKEN=token, **env)
         url = f"http://127.0.0.1:{port}"
 

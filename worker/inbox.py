@@ -1,4 +1,5 @@
-"""Reads stored events into the ledger, and asks vendors for those that did not arrive."""
+"""Reads stored events into the ledger, and asks vendors for those that did not arrive, and for whom
+they send nothing to."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ LOOK_SECONDS = 0.5
 TROUBLE_SECONDS = 2.0
 # Each worker asks for the same job, by the same key: it happens once.
 SCHEDULE_SECONDS = 15.0
+SUPPRESSIONS = "sync_suppressions"
 
 
 class Inbox:
@@ -56,19 +58,25 @@ class Inbox:
             return
         self._asked_at = time.monotonic()
         for vendor, policy in policies().items():
-            asked = adapter(vendor)
-            if policy.poll_seconds and asked.lists_events and asked.configured():
-                async with self._ledger.transaction() as connection:
-                    await jobs.enqueue(connection, _poll(vendor, policy.poll_seconds))
+            if not policy.poll_seconds or not (asked := adapter(vendor)).configured():
+                continue
+            if asked.lists_events:
+                await self._ask(vendor, "poll_events", policy.poll_seconds)
+            if SUPPRESSIONS in policy.kinds:
+                await self._ask(vendor, SUPPRESSIONS, policy.suppressions_seconds)
+
+    async def _ask(self, vendor: str, kind: str, seconds: float) -> None:
+        async with self._ledger.transaction() as connection:
+            await jobs.enqueue(connection, _poll(vendor, kind, seconds))
 
 
-def _poll(vendor: str, seconds: float) -> dict[str, Any]:
+def _poll(vendor: str, kind: str, seconds: float) -> dict[str, Any]:
     now = time.time()
     slot = datetime.fromtimestamp(now - now % seconds, UTC)
     wish: dict[str, Any] = dict.fromkeys(("run_at", "expires_at", "id"))
     key = f"poll:{vendor}:{slot:%Y-%m-%dT%H:%M:%S}"
     return wish | {
-        "kind": "poll_events",
+        "kind": kind,
         "args": "{}",
         "vendor": vendor,
         "key": key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,11 @@ from worker.heartbeat import Lease
 from worker.verdict import Cancelled, LeaseLost
 
 Row = dict[str, Any]
+
+# What is never sent again is kept up to here, to be looked at; of a longer one what it was made of
+# is in the ledger, and to write a thousand mails down took longer than to send them.
+LONGEST_KEPT = 8192
+SENT_AGAIN = (Repeat.KEY, Repeat.NATURAL)
 
 
 class Journal:
@@ -65,7 +71,7 @@ class Journal:
             key,
             repeat.value,
             seconds,
-            {} if first else _stored(request),
+            {} if first else _stored(request, repeat),
             stops=step == CANCEL,
         )
         if (left := await self._marked(mark)) is Left.CANCELLED:
@@ -152,7 +158,9 @@ class Journal:
             (
                 send["request"]
                 for send in reversed(self._sends.values())
-                if send["step"] == step and send["vendor_key"] == key and send["request"]
+                if (send["step"], send["vendor_key"]) == (step, key)
+                and send["repeat"] in SENT_AGAIN
+                and send["request"]
             ),
             None,
         )
@@ -162,9 +170,12 @@ def _moment(given: str) -> datetime:
     return datetime.fromisoformat(given)
 
 
-def _stored(request: Request) -> Row:
+def _stored(request: Request, repeat: Repeat) -> Row:
     """The request as the ledger keeps it; it holds no credentials."""
     kept: Row = {"method": request.method, "headers": dict(request.headers)}
+    if repeat not in SENT_AGAIN and len(request.body) > LONGEST_KEPT:
+        digest = hashlib.sha256(request.body).hexdigest()
+        return kept | {"sha256": digest, "bytes": len(request.body)}
     try:
         body = request.body.decode()
     except UnicodeDecodeError:

@@ -51,6 +51,12 @@ class Relay:
             for vendor, policy in policies().items()
             if policy.rate_per_second > 0
         }
+        self._parts = {
+            vendor: policy.batch_in_flight
+            for vendor, policy in policies().items()
+            if policy.batch_in_flight > 0
+        }
+        self._kept_back = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ferryman-relay", daemon=True)
 
@@ -80,11 +86,13 @@ class Relay:
             if self.tick(connection):
                 time.sleep(BREATH_SECONDS)
             else:
-                for _ in connection.notifies(timeout=TICK_SECONDS, stop_after=1):
+                seconds = BREATH_SECONDS if self._kept_back else TICK_SECONDS
+                for _ in connection.notifies(timeout=seconds, stop_after=1):
                     pass
 
     def tick(self, connection: psycopg.Connection[Any]) -> int:
         """One round; the number of jobs and messages that were moved."""
+        self._kept_back = False
         with connection.transaction():
             if not ledger.lock(connection):
                 return 0
@@ -103,17 +111,28 @@ class Relay:
         known = {vendor: states.get(vendor, State(vendor)) for vendor in self._fingerprints}
         paced = [vendor for vendor, state in known.items() if self._pace(state) is not None]
         under_way = ledger.published(connection, paced)
+        parts = ledger.parts(connection, list(self._parts))
         rooms = (
-            self._room(known[vendor], length, under_way.get(vendor, 0))
+            self._room(known[vendor], length, under_way.get(vendor, 0), parts.get(vendor, 0))
             for vendor, length in lengths.items()
         )
         return [room for room in rooms if room.room > 0 or room.again > 0]
 
-    def _room(self, state: State, length: int, under_way: int) -> Room:
+    def _room(self, state: State, length: int, under_way: int, parts: int) -> Room:
         free = self._free(state, length)
         pace = self._pace(state)
         room = free if pace is None else min(free, pace - under_way)
-        return Room(state.vendor, max(0, room), max(0, free), length == 0)
+        return Room(
+            state.vendor, max(0, room), self._of_batches(state, parts), max(0, free), length == 0
+        )
+
+    def _of_batches(self, state: State, under_way: int) -> int | None:
+        """Room for jobs of batches. Where there is none, some are gone sooner than the next tick
+        would come by itself."""
+        if (most := self._parts.get(state.vendor)) is None:
+            return None
+        self._kept_back |= under_way >= most
+        return max(0, most - under_way)
 
     def _pace(self, state: State) -> int | None:
         """How many messages may be under way to a vendor that is not to be given all at once: a

@@ -140,8 +140,10 @@ class Runtime:
 
 
 def _prepare() -> None:
+    """A vendor's SDK takes some 20 MiB: where there are no credentials it is not loaded."""
     for vendor in policies():
-        adapter(vendor).prepare()
+        if adapter(vendor).configured():
+            adapter(vendor).prepare()
 
 
 def _spare_the_collector() -> None:

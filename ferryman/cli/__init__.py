@@ -9,12 +9,15 @@ from typing import Any
 import click
 
 from ferryman.cli import _show
+from ferryman.cli.batch import batch
 from ferryman.cli.email import email
 from ferryman.cli.events import poll_events
 from ferryman.cli.health import health
-from ferryman.cli.jobs import batch, enqueue, job, jobs
+from ferryman.cli.jobs import enqueue, job, jobs
 from ferryman.cli.mend import cancel, resolve, retry
 from ferryman.cli.services import api, flower, migrate, sandbox, up, worker
+from ferryman.cli.sms import sms
+from ferryman.cli.suppressions import suppressions
 from ferryman.cli.sync import sync
 from ferryman.cli.vendors import vendor, vendors
 from ferryman.errors import FerrymanError, KeyInFlight, NotPossible, Unreachable
@@ -65,14 +68,14 @@ def main() -> None:
       ferryman jobs
 
     Commands about jobs talk to FERRYMAN_URL (with FERRYMAN_API_TOKEN), else to the database of
-    FERRYMAN_DATABASE_URL, else to a running `ferryman up`. retry, cancel, resolve, vendors,
-    vendor and poll-events need an API.
+    FERRYMAN_DATABASE_URL, else to a running `ferryman up`. What changes a job, a batch or a vendor
+    (retry, cancel, batch --pause …), suppressions, vendors and poll-events need an API.
     """
 
 
 for command in (
     *(up, worker, api, flower, migrate, sandbox, health),
-    *(enqueue, job, jobs, batch, email, sync),
-    *(retry, cancel, resolve, vendors, vendor, poll_events),
+    *(enqueue, job, jobs, email, sms, batch, sync),
+    *(retry, cancel, resolve, suppressions, vendors, vendor, poll_events),
 ):
     main.add_command(command)

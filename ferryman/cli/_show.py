@@ -11,12 +11,15 @@ import click
 
 Document = Mapping[str, Any]
 
+# Of a batch's recipients, those who got nothing, or of whom that is not known.
+ASIDE = ("invalid", "duplicate", "suppressed", "failed", "unknown")
 DONE, FAILED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
 _BY_STATUS = {"failed": FAILED, "cancelled": FAILED, "unknown": UNKNOWN}
 _FIELDS = (
     *("id", "kind", "vendor", "status", "reason", "priority", "attempts", "key", "batch_id"),
     *("run_at", "expires_at", "created_at", "finished_at", "result", "error"),
 )
+_SUPPRESSION = ("channel", "address", "reason", "source", "at")
 _COLUMNS = ("id", "kind", "vendor", "status", "attempts", "created_at", "why")
 
 
@@ -53,13 +56,44 @@ def why(found: Document) -> str:
 
 
 def batch(found: Document) -> None:
-    _pairs([("id", found["id"]), ("status", found["status"]), ("recipients", counts(found))])
+    """A batch for people: how it is, how its recipients are, and what the vendor told of them."""
+    times = ("created_at", "planned_at", "finished_at")
+    _pairs(
+        [
+            ("id", found["id"]),
+            ("status", batch_state(found)),
+            ("per minute", _plain(found.get("per_minute"))),
+            *((name, _plain(found.get(name))) for name in times),
+        ]
+    )
+    if not found["total"]:
+        return
+    click.echo()
+    _counted("recipients", found["total"], found["counts"])
+    told = found.get("delivery") or {}
+    if any(told.values()):
+        click.echo()
+        _counted("sent", found["counts"]["sent"], told)
+
+
+def batch_state(found: Document) -> str:
+    """How a batch is, and why: `paused by itself: …`, `paused: the price is wrong`."""
+    status, reason = found["status"], one_line(found.get("reason") or "")
+    if not reason or reason.startswith(status):
+        return reason or status
+    return f"{status}: {reason}"
 
 
 def counts(found: Document) -> str:
     """`2480 sent, 12 invalid, 8 duplicate of 2500`."""
     parts = [f"{number} {name}" for name, number in found["counts"].items() if number]
     return f"{', '.join(parts) or 'none'} of {found['total']}"
+
+
+def suppressions(found: Sequence[Document]) -> None:
+    """A table, a line each."""
+    rows = [[one_line(str(one[name] or "")) for name in _SUPPRESSION] for one in found]
+    _table([list(_SUPPRESSION), *rows])
 
 
 def result(found: Document) -> None:
@@ -95,6 +129,15 @@ def batch_status(found: Document) -> int:
         return UNKNOWN
     failed = found["status"] == "cancelled" or found["counts"].get("failed")
     return FAILED if failed else DONE
+
+
+def _counted(title: str, total: int, numbers: Mapping[str, int]) -> None:
+    """A total, and below it the numbers that are not 0, with their share of it."""
+    said = {title: total, **{f"  {name}": number for name, number in numbers.items() if number}}
+    width, digits = max(map(len, said)), max(len(f"{number:,}") for number in said.values())
+    for name, number in said.items():
+        share = f"  {number / total:6.1%}" if total and name != title else ""
+        click.echo(f"{name.ljust(width)}  {number:>{digits},}{share}")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:

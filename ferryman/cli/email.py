@@ -1,96 +1,91 @@
-"""`email`: the same mail to everyone in a CSV."""
+"""`email`: a mail to everyone in a file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import Any
 
 import click
 
-from ferryman.cli import _follow, _input, _show
-from ferryman.cli.jobs import as_json, place
-from ferryman.errors import InvalidArguments
+from ferryman.cli import _bulk, _input
+from ferryman.cli.jobs import as_json
 
-if TYPE_CHECKING:
-    from ferryman._door import Door
+NO_TEMPLATE = "is for a template: give --template, or leave it away"
 
 
 @click.command()
-@click.argument("recipients", metavar="RECIPIENTS.csv")
+@click.argument("recipients", metavar="RECIPIENTS")
 @click.option("--template", help="Id of a template at the vendor.")
 @click.option("--subject", help="Needed, unless the template brings one.")
-@click.option("--text", metavar="TEXT|@FILE", help="The mail as plain text.")
-@click.option("--html", metavar="HTML|@FILE", help="The mail as HTML.")
-@click.option("--data", metavar="JSON", help="Data for everyone; the columns go over it.")
+@click.option("--text", metavar="TEXT|@FILE", help="The mail as plain text, without a template.")
+@click.option("--html", metavar="HTML|@FILE", help="The mail as HTML, without a template.")
+@click.option("--data", metavar="JSON", help="The template's data for all; columns go over it.")
 @click.option("--sender", help="Default: FROM_EMAIL of the worker.")
 @click.option("--reply-to", help="Where answers go.")
-@click.option("--key", help="The same key and file send nothing twice.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until all are sent.")
+@click.option(
+    "--category", "categories", multiple=True, help="For the vendor's statistics; repeatable."
+)
+@click.option(
+    "--unsubscribe-url",
+    metavar="URL",
+    help="Where one click takes a recipient off your list; {to} and {id} in it are his address and"
+    " his mail's id, {column} what that column has.",
+)
+@click.option("--track-opens/--no-track-opens", default=None, help="Default: the account's own.")
+@click.option("--track-clicks/--no-track-clicks", default=None, help="Default: the account's own.")
+@click.option("--per-minute", type=int, help="No more mails in a minute, to warm a sender up.")
+@click.option(
+    "--max-bounce-rate",
+    type=float,
+    help="Pause when more of the last hour's mails bounce.  [default: 0.05]",
+)
+@click.option(
+    "--max-complaint-rate",
+    type=float,
+    help="Pause when more of them are called spam.  [default: 0.003]",
+)
+@_bulk.options
 @as_json
 def email(
-    recipients: str, data: str | None, key: str | None, no_wait: bool, as_json: bool, **mail: Any
+    recipients: str,
+    format: str | None,
+    key: str | None,
+    run_at: str | None,
+    no_wait: bool,
+    as_json: bool,
+    data: str | None,
+    **mail: Any,
 ) -> int:
-    """Send a mail to everyone in RECIPIENTS.csv (`-`: standard input).
+    """Send a mail to everyone in RECIPIENTS: a file that ends in .csv, .json or .jsonl, or `-`.
 
-    The file has a header. Column `to` is the address; every other column is that recipient's
-    data, to be put into the mail. Addresses that are invalid or come twice are set aside.
+    A CSV has a header: column `to` is the address, every other column is data for the --template.
+    JSON is a list, or a line each, of {"to": …, "data": {…}}. Without a template all get the same
+    text, and there is no data.
+
+    Addresses that are no address, come twice, or are suppressed are set aside, and the rest is
+    sent. The batch pauses by itself when too many mails bounce or are called spam; see
+    `ferryman batch --help` for what can be done then. Ctrl-C ends the look, not the batch.
 
     \b
     Examples:
-      ferryman email customers.csv --template d-0123 --key newsletter-2030-01
-      ferryman email customers.csv --subject 'Hello' --text @letter.txt
+      ferryman email people.csv --subject 'Hello' --text @letter.txt
+      ferryman email people.csv --template d-0123 --key newsletter-2030-01
+      ferryman email people.jsonl --template d-0123 --run-at +2h --per-minute 5000 --no-wait
 
-    Exit status: 0 all is sent, 1 some failed or nothing was sent, 2 bad input, 3 it is unknown of
-    some.
+    Exit status: 0 all is sent (with --no-wait: accepted), 1 some failed, nothing was sent, or the
+    batch is paused, 2 bad input, 3 it is unknown of some.
     """
     from ferryman._door import command_line_door
-    from ferryman._order import order
 
-    given = _input.recipients(recipients)
     args = {
         **mail,
         "text": _input.text("--text", mail["text"]),
         "html": _input.text("--html", mail["html"]),
         "data": None if data is None else _input.json_object("--data", data),
-        "recipients": given.rows,
+        "categories": list(mail["categories"]) or None,
     }
-    try:
-        made = order("bulk_email", args, key=key)
-    except InvalidArguments as error:
-        raise given.at_its_line(error) from None
+    given = {name: value for name, value in args.items() if value is not None}
+    columns = None if mail["template"] else NO_TEMPLATE
     door = command_line_door()
-    job = place(door, made)
-    if not no_wait:
-        return _followed(door, job, as_json)
-    if as_json:
-        _show.document(job)
-    else:
-        click.echo(job["id"])
-    return _show.DONE
-
-
-def _followed(door: Door, job: dict[str, Any], as_json: bool) -> int:
-    _show.note(f"job {job['id']}; if you stop looking, it goes on")
-    with _follow.shown("mails", counted=True) as progress:
-        found = _follow.batch(door, UUID(job["id"]), progress)
-    ended_early = "counts" not in found
-    if as_json:
-        _show.document(found)
-    elif ended_early:
-        _show.job(found)
-    else:
-        _show.batch(found)
-    return _show.job_status(found) if ended_early else _judged(found)
-
-
-def _judged(found: dict[str, Any]) -> int:
-    counts = found["counts"]
-    if counts.get("invalid") or counts.get("duplicate"):
-        _show.note(
-            "why some were set aside stands in the table ferryman.emails"
-            f" (recipient, status, reason) under batch_id {found['id']}"
-        )
-    if found["total"] and not counts.get("sent") and not counts.get("unknown"):
-        _show.note(f"nothing was sent: {_show.counts(found)}")
-        return _show.FAILED
-    return _show.batch_status(found)
+    with _bulk.opened(recipients, format) as source:
+        job = _bulk.ordered(door, source, "bulk_email", given, columns, key=key, run_at=run_at)
+    return _bulk.finished(door, job, "mails", no_wait=no_wait, as_json=as_json)

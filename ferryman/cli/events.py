@@ -78,7 +78,7 @@ def _able(door: Controls) -> list[str]:
 
 def _followed(door: Controls, job: dict[str, Any]) -> dict[str, Any]:
     _show.note(f"job {job['id']}; if you stop looking, it goes on")
-    with _follow.shown(f"events of {job['vendor']}", counted=False) as progress:
+    with _follow.shown(f"events of {job['vendor']}") as progress:
         return _follow.job(door, UUID(job["id"]), progress)
 
 

@@ -1,4 +1,4 @@
-"""`enqueue`, `job`, `jobs`, `batch`: one job, many jobs, and how far they are."""
+"""`enqueue`, `job`, `jobs`: one job, many jobs, and how far they are."""
 
 from __future__ import annotations
 
@@ -116,6 +116,7 @@ def job(id: str, wait: bool, timeout: int | None, as_json: bool) -> int:
 @click.option("--kind", help="charge, refund, send_email …")
 @click.option("--vendor", help="stripe, sendgrid, s3 …")
 @click.option("--code", help="The code of their error: card_declined, expired …")
+@click.option("--batch", metavar="ID", help="Of this batch: each is one of its requests.")
 @click.option("--since", metavar="TIME", help="Made since: 2030-01-31T09:00:00Z, or 10m, 2h, 7d.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most.")
 @as_json
@@ -128,9 +129,12 @@ def jobs(since: str | None, limit: int, as_json: bool, **filters: str | None) ->
     """
     from ferryman import _times
     from ferryman._door import command_line_door
+    from ferryman.client import as_id
 
     if filters["kind"] is not None:
         _kinds.known("--kind", filters["kind"])
+    if filters["batch"] is not None:
+        as_id(filters["batch"], "--batch")
     asked = {name: value for name, value in filters.items() if value is not None}
     if since is not None:
         asked["since"] = _times.rfc3339(_input.earlier("--since", since))
@@ -142,26 +146,6 @@ def jobs(since: str | None, limit: int, as_json: bool, **filters: str | None) ->
     else:
         _show.note("there are no such jobs")
     return _show.DONE
-
-
-@click.command()
-@click.argument("id")
-@as_json
-def batch(id: str, as_json: bool) -> int:
-    """Show how far the recipients of a bulk job are.
-
-    \b
-    Example:
-      ferryman batch 0190b5f2-7a3c-7cc1-8a51-5d0b1f0e6a11
-
-    Exit status: 0, 1 if some failed, 2 no such batch, 3 if it is unknown of some.
-    """
-    from ferryman._door import command_line_door
-    from ferryman.client import as_id
-
-    found = command_line_door().batch(as_id(id))
-    (_show.document if as_json else _show.batch)(found)
-    return _show.batch_status(found)
 
 
 def _check_timeout(wait: bool, timeout: int | None) -> None:

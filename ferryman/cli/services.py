@@ -121,6 +121,12 @@ def migrate() -> NoReturn:
 @click.option("--seed", type=int, help="Same seed, same ids and chances.")
 @click.option("--state", type=click.Path(dir_okay=False), help="File that keeps what was done.")
 @click.option("--faults", type=click.Path(dir_okay=False), help="JSON file: rules to begin with.")
+@click.option("--folder", type=click.Path(file_okay=False), help="Keeps files for applications.")
+@click.option(
+    "--webhooks",
+    metavar="URL",
+    help="Send each vendor's webhooks to URL/<vendor>, on this machine.",
+)
 def sandbox(**options: Any) -> NoReturn:
     given = {name: value for name, value in options.items() if value is not None}
     words = [word for name, value in given.items() for word in (f"--{name}", str(value))]

@@ -58,7 +58,7 @@ def sync(
     job = place(door, order("sync_objects", args, key=key), elsewhere=elsewhere)
     if not no_wait:
         _show.note(f"job {job['id']}; if you stop looking, it goes on")
-        with _follow.shown("sync", counted=False) as progress:
+        with _follow.shown("sync") as progress:
             job = _follow.job(door, UUID(job["id"]), progress)
     if as_json:
         _show.document(job)

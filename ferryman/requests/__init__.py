@@ -11,6 +11,7 @@ from ferryman.requests import _words
 from ferryman.requests._base import Request
 from ferryman.requests.bulk_email import BulkEmail, Recipient
 from ferryman.requests.bulk_email_part import BulkEmailPart
+from ferryman.requests.bulk_sms import BulkSms, Number
 from ferryman.requests.cancel_charge import CancelCharge
 from ferryman.requests.capture_charge import CaptureCharge
 from ferryman.requests.charge import Charge
@@ -18,21 +19,27 @@ from ferryman.requests.poll_events import PollEvents
 from ferryman.requests.refresh_charge import RefreshCharge
 from ferryman.requests.refund import Refund
 from ferryman.requests.send_email import SendEmail
+from ferryman.requests.send_sms import SendSms
 from ferryman.requests.sync_objects import SyncObjects
+from ferryman.requests.sync_suppressions import SyncSuppressions
 
 __all__ = [
     "BulkEmail",
     "BulkEmailPart",
+    "BulkSms",
     "CancelCharge",
     "CaptureCharge",
     "Charge",
+    "Number",
     "PollEvents",
     "Recipient",
     "RefreshCharge",
     "Refund",
     "Request",
     "SendEmail",
+    "SendSms",
     "SyncObjects",
+    "SyncSuppressions",
     "kinds",
     "validate",
 ]

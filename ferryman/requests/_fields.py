@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ferryman import addresses, money
+from ferryman import addresses, money, phones
 
 # Line separators of Unicode are line breaks to some mail programs.
-_BREAKS = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Set by ferryman itself, so that a payment at the vendor leads back to its job.
 RESERVED_METADATA = "job"
@@ -29,12 +29,6 @@ def _currency(code: str) -> str:
     return code.lower()
 
 
-def _one_line(text: str) -> str:
-    if _BREAKS.search(text):
-        raise ValueError("must not contain line breaks")
-    return text
-
-
 def _printable(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("must not contain line breaks or other control characters")
@@ -45,6 +39,17 @@ def _not_reserved(metadata: dict[str, str]) -> dict[str, str]:
     if RESERVED_METADATA in metadata:
         raise ValueError(f"must not have the key `{RESERVED_METADATA}`, which ferryman sets itself")
     return metadata
+
+
+def _phone(number: str) -> str:
+    return phones.normalised(number)
+
+
+def _upload(id: str) -> str:
+    try:
+        return str(UUID(id))
+    except ValueError:
+        raise ValueError("must be the id of an upload") from None
 
 
 def _link(url: str) -> str:
@@ -63,9 +68,13 @@ def _link(url: str) -> str:
 Amount = Annotated[int, Field(gt=0, le=99_999_999), BeforeValidator(_whole)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Label = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
-Line = Annotated[str, Field(min_length=1, max_length=998), AfterValidator(_one_line)]
+Line = Annotated[str, Field(min_length=1, max_length=998), AfterValidator(_printable)]
 Text = Annotated[str, Field(min_length=1)]
 Address = Annotated[str, AfterValidator(addresses.normalised)]
+Phone = Annotated[str, AfterValidator(_phone)]
+# Twilio takes no longer one: https://www.twilio.com/docs/errors/21617
+MessageBody = Annotated[str, Field(min_length=1, max_length=1600)]
+UploadId = Annotated[str, AfterValidator(_upload)]
 Link = Annotated[str, Field(max_length=2000), AfterValidator(_link)]
 Metadata = Annotated[
     dict[

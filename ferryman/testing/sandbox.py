@@ -51,6 +51,14 @@ class Sandbox:
         """How many effects of each kind each vendor has: `{"stripe": {"charge": 20}}`."""
         return dict(self._call("GET", "/effects/totals"))
 
+    def tally(
+        self, vendor: str | None = None, kind: str | None = None, after: int | None = None
+    ) -> dict[str, int]:
+        """How many `effects` there are, chosen as by `effects`, how many `addresses` they went to,
+        and how many of these got more than one (`repeated`): of a million at a glance."""
+        query = {"vendor": vendor, "kind": kind, "after": self._since if after is None else after}
+        return dict(self._call("GET", "/effects/tally", query))
+
     def requests(self, vendor: str | None = None) -> list[dict[str, Any]]:
         """The last 10,000 requests, oldest first; `status` is None where no answer went out."""
         return list(self._call("GET", "/requests", {"vendor": vendor})["requests"])

@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 # What `ferryman up` has left in its home when it has come so far.
 MILESTONES = (
     ("logs/migrate.log", "PostgreSQL and Valkey run; the ledger's tables are made"),
-    ("logs/sandbox.log", "the fake vendors start: Stripe, PayPal, SendGrid and S3"),
+    ("logs/sandbox.log", "the fake vendors start: Stripe, PayPal, SendGrid, Twilio and S3"),
     ("logs/api.log", "the HTTP API listens"),
     ("worker.ready", "a Celery worker waits for jobs"),
     (STATE_FILE, "Flower watches"),

@@ -10,10 +10,20 @@ from collections.abc import Callable, Iterator
 
 from sandbox.demo.facts import Facts
 from sandbox.demo.ledger import Job
-from sandbox.demo.orders import DUPLICATE, FILES, INVALID, OWN, RECIPIENTS, SUCCEEDED, UNKNOWN
+from sandbox.demo.orders import (
+    BOUNCES,
+    DUPLICATE,
+    FILES,
+    INVALID,
+    NO_NUMBER,
+    OWN,
+    RECIPIENTS,
+    SUCCEEDED,
+    UNKNOWN,
+)
 
 # The kind of effect that a kind of job has at its vendor. A mail's effect names its mail as well.
-EFFECTS = {"charge": "charge", "refund": "refund", "send_email": "mail"}
+EFFECTS = {"charge": "charge", "refund": "refund", "send_email": "mail", "send_sms": "message"}
 # No send may have been doubled, whatever became of the job; a failed one must not have happened.
 ALLOWED = {SUCCEEDED: (1, 1), "failed": (0, 0), UNKNOWN: (0, 1), "cancelled": (0, 0)}
 BULK_COUNTS = {
@@ -21,6 +31,9 @@ BULK_COUNTS = {
     "invalid": INVALID,
     "duplicate": DUPLICATE,
 }
+# Of a mail that is processed and then arrives, or comes back.
+EVENTS_A_MAIL = 2
+SUPPRESSED = {BOUNCES: "bounce", NO_NUMBER: "invalid"}
 
 
 def problems(facts: Facts) -> list[str]:
@@ -113,6 +126,27 @@ def _bulk_counts_sum_up(facts: Facts) -> Iterator[str]:
         yield f"the newsletter had to be {BULK_COUNTS}: it is {dict(counts)}"
 
 
+def _what_became_of_mails_is_known(facts: Facts) -> Iterator[str]:
+    """Of each that was sent: by events, which come many in a delivery."""
+    told = Counter(mail.delivery for mail in facts.mails if mail.status == "sent")
+    bounced = told.pop("bounced", 0)
+    if bounced != 1 or told.keys() != {"delivered"}:
+        yield f"all mails but one had to arrive: {bounced} bounced, the others are {dict(told)}"
+    arrived = sum(event.vendor == "sendgrid" for event in facts.events)
+    if arrived != (sent := mail_events(facts)):
+        yield f"SendGrid had to tell of {sent} events: there are {arrived}"
+
+
+def mail_events(facts: Facts) -> int:
+    """How many events SendGrid has to tell of."""
+    return EVENTS_A_MAIL * sum(effect.kind == "mail" for effect in facts.effects)
+
+
+def _who_bounced_is_suppressed(facts: Facts) -> Iterator[str]:
+    if facts.suppressed != SUPPRESSED:
+        yield f"the suppressed had to be {SUPPRESSED}: they are {dict(facts.suppressed)}"
+
+
 def _bucket_equals_folder(facts: Facts) -> Iterator[str]:
     if len(facts.folder) != FILES:
         yield f"the folder had to hold {FILES} files: it holds {len(facts.folder)}"
@@ -140,6 +174,13 @@ def _bank_s_decision_came_by_webhook(facts: Facts) -> Iterator[str]:
     if job and (set(job.runs) != {"pending"} or job.status != SUCCEEDED):
         runs = ", ".join(job.runs)
         yield f"{_name(job)} had to wait, and to be ended by a webhook: {job.status} after {runs}"
+
+
+def _doubts_were_settled_by_webhooks(facts: Facts) -> Iterator[str]:
+    for job in filter(None, map(facts.jobs.get, facts.settled)):
+        if job.runs[-1:] != [UNKNOWN] or job.status != SUCCEEDED:
+            runs = ", ".join(job.runs)
+            yield f"{_name(job)} had to be in doubt, and to be settled: {job.status} after {runs}"
 
 
 def _webhooks_are_events_once(facts: Facts) -> Iterator[str]:
@@ -189,10 +230,13 @@ CHECKS: tuple[Callable[[Facts], Iterator[str]], ...] = (
     _one_customer_a_user,
     _mails_are_those_sent,
     _bulk_counts_sum_up,
+    _what_became_of_mails_is_known,
+    _who_bounced_is_suppressed,
     _bucket_equals_folder,
     _second_sync_copies_nothing,
     _killed_worker_left_one_effect,
     _bank_s_decision_came_by_webhook,
+    _doubts_were_settled_by_webhooks,
     _webhooks_are_events_once,
     _breaker_opened_and_closed,
     _every_fault_happened,

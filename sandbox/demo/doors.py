@@ -71,10 +71,9 @@ class Doors:
         raise NoAnswer("no Celery worker answers")
 
     def mails_of(self, people: Path) -> str:
-        """`ferryman email`: the same mail to everyone in a CSV."""
-        words = ["email", str(people), "--subject", "News for {{ name }}", "--no-wait"]
-        text = "Dear {{ name }},\nthere is news.\n"
-        return _last_line(_started([*words, "--text", text, "--key", "newsletter"]))
+        """`ferryman email`: a mail to everyone in a CSV, by the template of the newsletter."""
+        words = ["email", str(people), "--template", "d-newsletter", "--no-wait"]
+        return _last_line(_started([*words, "--key", "newsletter"]))
 
 
 def spread(doors: Doors, orders: list[Order]) -> list[tuple[Order, str, str]]:

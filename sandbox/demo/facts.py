@@ -29,6 +29,8 @@ class Facts:
     """The job of a transaction that was rolled back."""
     killed: str
     """The job whose worker was killed in mid-call."""
+    settled: Sequence[str]
+    """Jobs whose answer was lost, and of which a webhook has told."""
     newsletter: str
     """The bulk job."""
     debit: str
@@ -37,9 +39,12 @@ class Facts:
     mails: Sequence[Mail]
     effects: Sequence[Effect]
     webhooks: Sequence[Mapping[str, Any]]
-    """Each delivery of the vendors: the event's `id`, and whether it was `delivered`."""
+    """Each delivery of the vendors: its `vendor`, the `id` of its first event, and whether it was
+    `delivered`. SendGrid's hold many events each, all others one."""
     events: Sequence[Event]
     """What the ledger has of them."""
+    suppressed: Mapping[str, str]
+    """By address or number, why nothing more is sent there."""
     folder: Mapping[str, str]
     bucket: Mapping[str, str]
     breaker: Mapping[str, Sequence[Mapping[str, str]]]

@@ -12,11 +12,12 @@ Rule = dict[str, Any]
 PAYMENTS = {"vendor": "stripe", "method": "POST", "path": "/v1/payment_intents"}
 CAPTURES = {"vendor": "paypal", "method": "POST", "path": "/v2/checkout/orders/*/capture"}
 MAILS = {"vendor": "sendgrid", "method": "POST", "path": "/v3/mail/send"}
+MESSAGES = {"vendor": "twilio", "method": "POST", "path": "*/Messages.json"}
 # Enough for the breaker to open, and for its first probe to fail.
 OUTAGE_REQUESTS = 6
 # Longer than the demo: the worker dies while it waits for this answer.
 LATE_SECONDS = 120.0
-CUT_RECEIPT, CUT_IN_WORK = 2, 21
+CUT_RECEIPT, LOST_RECEIPT, CUT_MESSAGE, CUT_IN_WORK = 2, 4, 2, 21
 
 
 def everyday() -> list[Rule]:
@@ -32,6 +33,8 @@ def everyday() -> list[Rule]:
         {**CAPTURES, "do": "drop_after", "times": 1},
         {**MAILS, "do": "throttle", "retry_after": 1, "when": {"first": 2}},
         {**MAILS, "do": "drop_after", "contains": f"Receipt of {name(CUT_RECEIPT)}", "times": 1},
+        {**MAILS, "do": "drop_before", "contains": f"Receipt of {name(LOST_RECEIPT)}", "times": 1},
+        {**MESSAGES, "do": "drop_after", "contains": name(CUT_MESSAGE), "times": 1},
     ]
 
 
@@ -46,11 +49,12 @@ def _once(order: int, **what: Any) -> Rule:
 
 def told(rule: Mapping[str, Any]) -> str:
     """A rule in words."""
-    vendor = {"stripe": "Stripe", "paypal": "PayPal", "sendgrid": "SendGrid"}[rule["vendor"]]
+    names = {"stripe": "Stripe", "paypal": "PayPal", "sendgrid": "SendGrid", "twilio": "Twilio"}
     words = {
         "throttle": "429 with Retry-After",
         "status": f"{rule.get('status')}",
         "drop_after": "cut after the effect",
+        "drop_before": "cut before the effect",
         "late": "an answer that the worker did not live to see",
     }
-    return f"{vendor}: {words[rule['do']]}"
+    return f"{names[rule['vendor']]}: {words[rule['do']]}"

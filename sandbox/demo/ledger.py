@@ -1,4 +1,4 @@
-"""What does the ledger say? Jobs, attempts and mails, by the columns that others may read."""
+"""What does the ledger say? Jobs, mails, events, by the columns that others may read."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ SELECT j.id::text, kind, vendor, status, reason, attempts, key, result, error ->
   FROM ferryman.jobs j ORDER BY j.id
 """
 MAILS = """
-SELECT e.id::text, e.job_id::text, e.batch_id::text, e.status FROM ferryman.emails e ORDER BY e.id
+SELECT id::text, job_id::text, batch_id::text, status, delivery FROM ferryman.emails ORDER BY id
 """
 EVENTS = """
 SELECT event_id AS id, vendor, type, handled_at IS NOT NULL AS handled FROM ferryman.events
 """
+SUPPRESSED = "SELECT address, reason FROM ferryman.suppressions"
 COUNTS = "SELECT kind, status, count(*) FROM ferryman.jobs GROUP BY kind, status"
 ENDED = """
 SELECT count(*) FILTER (WHERE id = ANY(%s::uuid[])) AS there,
@@ -55,12 +56,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Mail:
-    """One recipient's mail: a single one's id is that of its job."""
+    """One recipient's mail: a single one's id is that of its job. `delivery`: what the vendor has
+    told since."""
 
     id: str
     job_id: str
     batch_id: str | None
     status: str
+    delivery: str | None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,10 @@ class Ledger:
     def events(self) -> list[Event]:
         with self._connection.cursor(row_factory=class_row(Event)) as cursor:
             return cursor.execute(EVENTS).fetchall()
+
+    def suppressed(self) -> dict[str, str]:
+        """To whom nothing more is sent, and why."""
+        return {row["address"]: row["reason"] for row in self._connection.execute(SUPPRESSED)}
 
     def counts(self) -> Counts:
         by_kind: dict[str, Counter[str]] = {k: Counter() for k in (*KINDS, *OWN)}

@@ -1,4 +1,4 @@
-"""What does the shop of the demo want done? Charges, refunds, mails, a folder to be copied."""
+"""What does the shop of the demo want done? Charges, refunds, mails, messages, a folder copied."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-KINDS = ("charge", "refund", "send_email", "bulk_email", "bulk_email_part", "sync_objects")
+KINDS = (
+    *("charge", "refund", "send_email", "bulk_email", "bulk_email_part", "send_sms"),
+    "sync_objects",
+)
 # Jobs that ferryman asks of itself.
-OWN = ("refresh_charge", "poll_events")
+OWN = ("refresh_charge", "poll_events", "sync_suppressions")
 DECLINED = {7: "pm_card_chargeDeclined", 15: "pm_card_chargeDeclinedInsufficientFunds"}
 CODES = {7: "card_declined", 15: "insufficient_funds"}
 CHARGES = 20
@@ -20,7 +23,9 @@ RECIPIENTS, INVALID, DUPLICATE = 2500, 20, 30
 FILES = 300
 BUCKET = "ferryman-demo"
 PREFIX = "exports"
-SUCCEEDED, UNKNOWN = "succeeded", "unknown"
+SUCCEEDED, UNKNOWN, SUPPRESSED = "succeeded", "unknown", "suppressed"
+# A mail to the one comes back, and the other's carrier knows no such number.
+BOUNCES, NO_NUMBER = "bounce-1@example.com", "+447700900990"
 
 
 @dataclass(frozen=True)
@@ -95,15 +100,20 @@ def _refund(
     return Order("refund", args, f"refund-{name(number)}-{amount or 'whole'}", outcome)
 
 
-def receipt(number: int, outcome: str = SUCCEEDED) -> Order:
+def receipt(number: int, outcome: str = SUCCEEDED, to: str | None = None) -> Order:
     """A single mail."""
     args = {
-        "to": f"user-{number}@example.com",
-        "subject": "Receipt of {{ order }}",
-        "text": "Thank you for {{ order }}.\n",
-        "data": {"order": name(number)},
+        "to": to or f"user-{number}@example.com",
+        "subject": f"Receipt of {name(number)}",
+        "text": f"Thank you for {name(number)}.\n",
     }
     return Order("send_email", args, f"receipt-{number:02d}", outcome)
+
+
+def message(number: int, outcome: str = SUCCEEDED, to: str | None = None) -> Order:
+    """A single text message."""
+    args = {"to": to or f"+4477009001{number:02d}", "body": f"{name(number)} is on its way"}
+    return Order("send_sms", args, f"message-{number:02d}", outcome)
 
 
 def sync(source: Path, key: str) -> Order:
@@ -112,7 +122,7 @@ def sync(source: Path, key: str) -> Order:
 
 
 def write_people(path: Path) -> None:
-    """2,500 recipients as CSV; some are no addresses, and some stand there twice."""
+    """2,500 recipients as CSV; some are no addresses, some stand there twice, one bounces."""
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["to", "name"])
@@ -121,7 +131,8 @@ def write_people(path: Path) -> None:
 
 def _people() -> Iterator[tuple[str, str]]:
     good = RECIPIENTS - INVALID - DUPLICATE
-    for number in range(good):
+    yield BOUNCES, "Moved away"
+    for number in range(good - 1):
         yield f"reader-{number}@example.com", f"Reader {number}"
     for number in range(INVALID):
         yield f"reader-{number}.example.com", f"No address {number}"

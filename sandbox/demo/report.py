@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.demo.checks import EFFECTS
+from sandbox.demo.checks import EFFECTS, mail_events
 from sandbox.demo.facts import Facts
 from sandbox.demo.faults import told
 from sandbox.demo.ledger import Job
@@ -25,7 +25,12 @@ BY_KIND = (
 PROOF = ("what took effect", "by the ledger#", "at the vendor#", "doubled#", "counted by")
 FAULTS = ("what the vendors did", "times#")
 BREAKERS = ("breaker", "at (UTC)", "became")
-WHAT = {"charge": "charges", "refund": "refunds", "send_email": "mails of send_email"}
+WHAT = {
+    "charge": "charges",
+    "refund": "refunds",
+    "send_email": "mails of send_email",
+    "send_sms": "messages of send_sms",
+}
 # How an attempt ended that was not the job's last.
 RETRIED = ("retry", "lease_lost", "handed_back")
 
@@ -48,11 +53,18 @@ def notes(facts: Facts) -> Iterator[str]:
             f"{debit.key} waited for a bank ({', '.join(debit.runs)}); a signed webhook told of its"
             f" decision, and the job is {debit.status}."
         )
+    for settled in filter(None, map(facts.jobs.get, facts.settled)):
+        yield (
+            f"{settled.key} was `unknown`, since {settled.vendor}'s answer was lost; its webhook"
+            f" told what came of it, and the job is {settled.status}."
+        )
+    for address, reason in facts.suppressed.items():
+        yield f"{address} is suppressed ({reason}): what was to be sent there next was refused."
     for job in facts.jobs.values():
         if job.status == UNKNOWN:
             yield (
-                f"{job.key or job.id} is `unknown`: the connection was cut, and {job.vendor} knows"
-                " no idempotency key. It is not sent again on a hunch."
+                f"{job.key or job.id} is `unknown`: the connection was cut, {job.vendor} knows no"
+                " idempotency key, and no webhook tells. It is not sent again on a hunch."
             )
     workers = ", ".join(facts.flower.workers)
     yield f"Flower lists {workers} and {len(facts.flower.tasks)} tasks by the jobs' ids."
@@ -90,7 +102,8 @@ def _proof(facts: Facts) -> Iterator[Row]:
     yield _counted("mails of bulk_email", mails.values(), "sent", seen, "mail id in each")
     told = Counter(event.id for event in facts.events)
     twice = str(sum(number > 1 for number in told.values()))
-    sent = str(len({one["id"] for one in facts.webhooks}))
+    single = {one["id"] for one in facts.webhooks if one["vendor"] != "sendgrid"}
+    sent = str(len(single) + mail_events(facts))
     yield "events by webhook", str(len(facts.events)), sent, twice, "event id in each"
     same = sum(facts.folder.get(key) == digest for key, digest in facts.bucket.items())
     number = str(len(facts.folder))

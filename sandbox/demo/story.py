@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ferryman.testing import Sandbox
 from ferryman.testing.up import State
-from sandbox.demo import faults, ledger, orders, vendors
+from sandbox.demo import checks, faults, ledger, orders, vendors
 from sandbox.demo.doors import Doors, spread
 from sandbox.demo.facts import Asked, Facts
 from sandbox.demo.ledger import Ledger
@@ -41,6 +41,7 @@ class Story:
         self._asked: list[Asked] = []
         self._rolled_back = self._newsletter = self._killed = self._debit = ""
         self._paypal = ""
+        self._settled: list[str] = []
 
     def a_day_of_orders(self) -> None:
         """Everything the shop has to do, while the vendors have an ordinary bad day."""
@@ -55,6 +56,7 @@ class Story:
         self._rolled_back = self._doors.rolled_back(orders.charge(0))
         self._say("one charge in a transaction that is rolled back: the job is gone with it")
         self._mails()
+        self._messages()
         self._ask("HTTP", self._doors.http, orders.sync(self._files, "sync-1"))
         self._say(f"a folder of {orders.FILES} files, to S3")
         self._paypal = self._ask("HTTP", self._doors.http, orders.by_paypal())
@@ -88,9 +90,10 @@ class Story:
         self._say("one at PayPal, which Stripe's outage does not concern")
         self._ask("Python", self._doors.python, orders.sync(self._files, "sync-2"))
         self._say("the same folder to S3 again, where nothing is left to copy")
+        self._to_the_suppressed()
         self._settle("the refunds, and the charge of the dead worker")
         self._webhooks(hold=False)
-        self._watch.until(self._told, self._ledger, "the webhooks that Stripe held back")
+        self._watch.until(self._told, self._ledger, "the webhooks that are still on their way")
         self._say("Stripe's late webhooks tell what is known already: nothing changes")
 
     def facts(self) -> Facts:
@@ -101,6 +104,7 @@ class Story:
             asked=self._asked,
             rolled_back=self._rolled_back,
             killed=self._killed,
+            settled=self._settled,
             newsletter=self._newsletter,
             debit=self._debit,
             jobs=jobs,
@@ -108,6 +112,7 @@ class Story:
             effects=vendors.effects(self._sandbox),
             webhooks=self._sandbox.deliveries(),
             events=self._ledger.events(),
+            suppressed=self._ledger.suppressed(),
             folder=vendors.digests_of(self._files),
             bucket=self._bucket.digests(),
             breaker=vendors.breaker_changes(self._state["api_url"]),
@@ -121,12 +126,34 @@ class Story:
         self._bucket.create()
 
     def _mails(self) -> None:
-        self._ask("Python", self._doors.python, orders.receipt(1))
-        cut = orders.receipt(faults.CUT_RECEIPT, orders.UNKNOWN)
-        self._ask("HTTP", self._doors.http, cut)
+        self._ask("Celery", self._doors.celery, orders.receipt(1))
+        cut = self._ask("HTTP", self._doors.http, orders.receipt(faults.CUT_RECEIPT))
+        self._settled.append(cut)
         self._ask("SQL", self._doors.sql, orders.receipt(3))
+        lost = orders.receipt(faults.LOST_RECEIPT, orders.UNKNOWN)
+        self._ask("Python", self._doors.python, lost)
         self._newsletter = self._doors.mails_of(self._people)
-        self._say(f"3 receipts, and a newsletter to {orders.RECIPIENTS:,} people of a CSV")
+        self._say(f"4 receipts, and a newsletter to {orders.RECIPIENTS:,} people of a CSV")
+
+    def _messages(self) -> None:
+        self._ask("Celery", self._doors.celery, orders.message(1))
+        cut = self._ask("SQL", self._doors.sql, orders.message(faults.CUT_MESSAGE))
+        self._settled.append(cut)
+        self._ask("Python", self._doors.python, orders.message(3, to=orders.NO_NUMBER))
+        self._say("3 text messages; one of the mails and one of these go to who is not there")
+
+    def _to_the_suppressed(self) -> None:
+        """Once more to the mailbox and the number that are not there."""
+        self._watch.until(self._both_known, self._ledger, "the webhooks of who is not there")
+        mail = orders.receipt(5, orders.SUPPRESSED, orders.BOUNCES)
+        self._ask("HTTP", self._doors.http, mail)
+        message = orders.message(5, orders.SUPPRESSED, orders.NO_NUMBER)
+        self._ask("Python", self._doors.python, message)
+        self._say("a mail and a message to who was not there before: both are suppressed by now")
+
+    def _both_known(self) -> bool:
+        """Whether the webhooks have told that there is no such mailbox, and no such number."""
+        return len(self._ledger.suppressed()) == len(checks.SUPPRESSED)
 
     def _a_bank_decides(self) -> None:
         """A debit waits for the bank, until a webhook tells."""

@@ -33,12 +33,11 @@ class Effect:
 
     @staticmethod
     def of(entry: dict[str, Any]) -> Effect:
-        named = entry.get("metadata") or entry.get("custom_args") or {}
         return Effect(
             entry["vendor"],
             entry["kind"],
-            named.get("job"),
-            named.get("email"),
+            entry["job"],
+            (entry.get("custom_args") or {}).get("ferryman_email"),
             entry.get("amount"),
         )
 

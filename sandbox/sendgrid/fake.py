@@ -3,13 +3,15 @@
 import time
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
 
-from sandbox.sendgrid import rules, shape
+from sandbox.sendgrid import check, dashboard, signing, suppressions
+from sandbox.sendgrid.account import Account
 from sandbox.sendgrid.problems import Problem, refused
-from sandbox.vendor import Answer, Request, Vendor, Work
+from sandbox.vendor import Answer, Request, Vendor, Work, World
 
 SEND = "/v3/mail/send"
 KEY_BEGIN = "SG."
@@ -35,42 +37,54 @@ class Fake(Vendor):
         "FROM_EMAIL": "shop@example.com",
     }
 
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._account = Account(world)
+
+    @classmethod
+    def webhook_environment(cls, folder: Path) -> Mapping[str, str]:
+        return {"SENDGRID_WEBHOOK_PUBLIC_KEY": signing.public_key(folder)}
+
+    def signed(self, event: bytes) -> Mapping[str, str]:
+        return signing.headers(self.world.folder, event)
+
+    def dashboard(self, action: str, arguments: dict[str, Any]) -> object:
+        return dashboard.act(self._account, action, arguments)
+
     def open(self, request: Request) -> Answer | Work:
         outcome = self._open(request)
         if isinstance(outcome, Answer):
             return self._with_quota(outcome)
-        return lambda: self._with_quota(self._accept(outcome))
+        work = outcome
+        return lambda: self._with_quota(work())
 
-    def _open(self, request: Request) -> Answer | dict[str, Any]:
-        """The mail to send, or what is wrong with it."""
+    def _open(self, request: Request) -> Answer | Work:
+        if not _is_known(request.headers.get("authorization", "")):
+            return self.refusal(401)
+        if request.path == SEND:
+            return self._open_mail(request)
+        asked = suppressions.asked(request)
+        if isinstance(asked, int):
+            return self.refusal(asked)
+        return lambda: asked(self._account.lists)
+
+    def _open_mail(self, request: Request) -> Answer | Work:
         status = _refused_at_once(request)
         if status is not None:
             return self.refusal(status)
         mail = _decoded(request)
         if mail is None:
             return refused(400, [Problem(None, "Bad Request")])
-        wrong = list(shape.problems(shape.MAIL, mail)) or list(rules.problems(mail, time.time()))
-        return refused(400, wrong) if wrong else mail
+        wrong = check.problems(mail, time.time())
+        return refused(400, wrong) if wrong else lambda: self._accept(mail)
 
     def _accept(self, mail: dict[str, Any]) -> Answer:
         message_id = self.world.ids.new("", 22)
         headers = {"X-Message-Id": message_id}
         if mail.get("mail_settings", {}).get("sandbox_mode", {}).get("enable"):
             return Answer(200, headers=headers)
-        for one in mail["personalizations"]:
-            self._record(mail, one, message_id)
+        self._account.take(mail, message_id)
         return Answer(202, headers=headers)
-
-    def _record(self, mail: dict[str, Any], one: dict[str, Any], message_id: str) -> None:
-        facts = {
-            "from": one.get("from", mail["from"])["email"],
-            "subject": one.get("subject", mail.get("subject")),
-            "template_id": mail.get("template_id"),
-            "custom_args": mail.get("custom_args", {}) | one.get("custom_args", {}),
-            "data": one.get("dynamic_template_data") or one.get("substitutions") or {},
-        }
-        for way, address in rules.addressed(one):
-            self.world.effects.record(self.name, "mail", message_id, to=address, way=way, **facts)
 
     def refusal(self, status: int, retry_after: str | None = None) -> Answer:
         answer = refused(status, [Problem(None, MESSAGES.get(status, "internal error"))])
@@ -93,13 +107,13 @@ class Fake(Vendor):
         return answer
 
 
+def _is_known(authorization: str) -> bool:
+    scheme, _, key = authorization.partition(" ")
+    return scheme.lower() == "bearer" and key.startswith(KEY_BEGIN) and key != REVOKED
+
+
 def _refused_at_once(request: Request) -> int | None:
     """The status for what needs no look into the mail."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.startswith(KEY_BEGIN) or key == REVOKED:
-        return 401
-    if request.path != SEND:
-        return 404
     if request.method != "POST":
         return 405
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -6,7 +6,7 @@ Facts: https://docs.sendgrid.com/api-reference/mail-send/errors and /limitations
 import base64
 import re
 from binascii import Error as NotBase64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sandbox.sendgrid.problems import Problem
@@ -19,9 +19,13 @@ MOST_BYTES = 10_000
 """Of custom arguments, and of substitutions, per personalization."""
 FURTHEST_AHEAD_SECONDS = 72 * 3600
 ADDRESS = re.compile(
-    r"[^\s@<>(),;:\"\[\]]{1,64}@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2,}", re.I
+    r"[^\s@<>(),;:\"\[\]\x7f-\U0010ffff]{1,64}@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]{2,}",
+    re.I | re.A,
 )
+REFUSED = re.compile("refuse", re.I)
+"""How an address begins that is refused here though it is a valid one."""
 LINE_END = re.compile(r"[\r\n]")
+HEADER_NAME = re.compile(r"[!-9;-~]+")
 RESERVED_HEADERS = re.compile(
     "x-sg-id|x-sg-eid|received|dkim-signature|content-type|content-transfer-encoding|to|from"
     "|subject|reply-to|cc|bcc",
@@ -43,20 +47,22 @@ NO_RECIPIENT = (
 Mail = dict[str, Any]
 
 
-def problems(mail: Mail, now: float) -> Iterator[Problem]:
-    """Everything that SendGrid refuses in a mail of the right form."""
+def problems(mail: Mail, doubtful: Sequence[tuple[int, Mail]], now: float) -> Iterator[Problem]:
+    """Everything that SendGrid refuses in a mail of the right form. `doubtful`: the
+    personalizations with their places, but for those with one recipient that are certainly fine."""
+    yield from _people(mail, doubtful)
     for rule in RULES:
         yield from rule(mail)
     yield from _send_at(mail, "send_at", now)
-    for place, one in enumerate(mail["personalizations"]):
+    for place, one in doubtful:
         field = f"personalizations.{place}"
         yield from _personalization(mail, one, field)
         yield from _send_at(one, f"{field}.send_at", now)
 
 
-def _people(mail: Mail) -> Iterator[Problem]:
+def _people(mail: Mail, doubtful: Sequence[tuple[int, Mail]]) -> Iterator[Problem]:
     many = len(mail["personalizations"])
-    recipients = sum(len(addressed(one)) for one in mail["personalizations"])
+    recipients = many - len(doubtful) + sum(len(addressed(one)) for _, one in doubtful)
     if not many:
         yield Problem(
             "personalizations",
@@ -89,11 +95,14 @@ def _sender(mail: Mail) -> Iterator[Problem]:
 
 
 def _subject(mail: Mail) -> Iterator[Problem]:
-    everywhere = all(one.get("subject") for one in mail["personalizations"])
-    if not mail.get("subject") and "template_id" not in mail and not everywhere:
+    if not (mail.get("subject") or "template_id" in mail or _everywhere(mail, "subject")):
         yield Problem("subject", NO_SUBJECT)
     if LINE_END.search(mail.get("subject", "")):
         yield Problem("subject", "The subject cannot contain CR or LF characters.")
+
+
+def _everywhere(mail: Mail, name: str) -> bool:
+    return all(one.get(name) for one in mail["personalizations"])
 
 
 def _content(mail: Mail) -> Iterator[Problem]:
@@ -148,6 +157,8 @@ def _headers(mail: Mail, field: str) -> Iterator[Problem]:
     for name, value in mail.get("headers", {}).items():
         if RESERVED_HEADERS.fullmatch(name):
             yield Problem(f"{field}.{name}", f"The header {name} is reserved.")
+        if not HEADER_NAME.fullmatch(name):
+            yield Problem(f"{field}.{name}", "This is no name of a header.")
         if LINE_END.search(name + value):
             yield Problem(f"{field}.{name}", "Headers cannot contain CR or LF characters.")
 
@@ -173,7 +184,7 @@ def _addresses(one: Mail, field: str) -> Iterator[Problem]:
     seen: set[str] = set()
     for way in ("to", "cc", "bcc"):
         for place, to in enumerate(one.get(way, [])):
-            if not ADDRESS.fullmatch(to["email"]):
+            if not ADDRESS.fullmatch(to["email"]) or (way == "to" and REFUSED.match(to["email"])):
                 yield Problem(f"{field}.{way}.{place}.email", "Does not contain a valid address.")
             if to["email"].lower() in seen:
                 yield Problem(field, _twice(to["email"], f"{field}.{way}"))
@@ -197,7 +208,6 @@ def _send_at(where: Mail, field: str, now: float) -> Iterator[Problem]:
 
 
 RULES: tuple[Callable[[Mail], Iterator[Problem]], ...] = (
-    _people,
     _sender,
     _subject,
     _content,

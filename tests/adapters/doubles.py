@@ -10,6 +10,7 @@ from uuid import UUID
 
 from adapters._base import Repeat, Request, Response, VendorError
 from adapters._http import HttpCall
+from adapters._transport import leave
 from ferryman.policies import policy
 
 Answer = Response | VendorError
@@ -56,6 +57,7 @@ class Vendor:
         self._answer = answer
 
     async def send(self, request: Request, credentials: Mapping[str, str]) -> Response:
+        await leave.get()()
         self.requests.append((request, credentials))
         answer = self._answer(request)
         if isinstance(answer, VendorError):

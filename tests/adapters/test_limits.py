@@ -80,7 +80,7 @@ async def test_each_request_takes_a_token() -> None:
     await write(call)
     await call.read(REQUEST, credentials={})
 
-    assert tokens.asked == ["take", "renew", "take"]
+    assert tokens.asked == ["take", "renew"] * 2
 
 
 async def test_what_is_left_is_handed_on() -> None:
@@ -89,6 +89,14 @@ async def test_what_is_left_is_handed_on() -> None:
     await write(call)
 
     assert tokens.seen == [Quota(remaining=7, limit=600, reset_seconds=30)]
+
+
+async def test_what_is_left_of_lists_says_nothing_of_sending() -> None:
+    tokens = Tokens()
+    call, _, _ = paced(tokens, LEFT)
+    await call.read(REQUEST, credentials={})
+
+    assert tokens.seen == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from uuid import UUID
 
@@ -22,6 +23,8 @@ SECRETS = [
     "4242" * 4,
     "4242 4242 4242 4242",
     "4242-4242-4242-4242",
+    "+14155550123",
+    "%2B14155550123",
 ]
 
 
@@ -83,7 +86,12 @@ def test_a_form_is_masked_likewise() -> None:
 
 
 def test_a_long_body_is_described_only() -> None:
-    assert _redact.body(b"x" * 20_000, "text/plain") == {"bytes": 20_000}
+    given = json.dumps({"note": "x" * 250_000}).encode()
+
+    assert _redact.body(given, "application/json") == {
+        "bytes": len(given),
+        "sha256": hashlib.sha256(given).hexdigest(),
+    }
 
 
 def test_a_broken_body_is_text() -> None:

@@ -6,8 +6,10 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -15,10 +17,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from adapters._base import Delivery, Event, Forged, NoEvent
+from adapters._base import Delivery, Event, Forged, NoEvent, Repeat
+from adapters._messages import MessageOrder
 from adapters.twilio import Adapter
 from ferryman.settings import settings
-from tests.contract.operations import Secret, Webhooks
+from tests.contract.operations import TEXT, Operation, Secret, Webhooks
 
 URL = "https://jobs.example.com/webhooks/twilio"
 FORM = "application/x-www-form-urlencoded"
@@ -33,7 +36,10 @@ FIELDS = {
     "SmsStatus": "delivered",
     "To": "+15005550009",
 }
-OPERATIONS: list[object] = []  # none before `send_sms`
+ORDER = MessageOrder(UUID(int=7), "+15005550010", TEXT)
+OPERATIONS = [
+    Operation("message", lambda call: Adapter().send_message(call, ORDER), Repeat.LOOK_UP)
+]
 Fields = Sequence[tuple[str, str]]
 
 
@@ -67,7 +73,12 @@ def webhook_secret() -> Secret:
     return Secret(token, sign, hidden=token)
 
 
-ENVIRONMENT = {"FERRYMAN_PUBLIC_URL": "https://jobs.example.com"}
+# Neither the account nor its number is a secret: they stand in addresses and in forms.
+ENVIRONMENT = {
+    "FERRYMAN_PUBLIC_URL": "https://jobs.example.com",
+    "TWILIO_ACCOUNT_SID": "AC" + "0a" * 16,
+    "TWILIO_FROM": "+15005550006",
+}
 WEBHOOKS = Webhooks(
     webhook_secret,
     body=urlencode(FIELDS).encode(),
@@ -133,6 +144,31 @@ async def test_two_values_of_a_status_are_no_event(token: str) -> None:
     fields = [("MessageSid", SID), ("MessageStatus", "sent"), ("MessageStatus", "failed")]
     with pytest.raises(NoEvent):
         await events(signed(token, fields))
+
+
+MESSAGE = UUID(int=7)
+
+
+async def test_the_address_names_our_message(token: str) -> None:
+    """Within the signature, as the whole address is: nobody else can name another one."""
+    url = f"{URL}?message={MESSAGE}"
+    delivery = signed(token, [*FIELDS.items()], url)
+
+    (event,) = await events(delivery)
+
+    assert event.payload == {**FIELDS, "ferryman_message": str(MESSAGE)}
+    with pytest.raises(Forged):
+        await events(replace(delivery, url=f"{URL}?message={UUID(int=8)}"))
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?message=", "?message=1", f"?message={MESSAGE}&message={UUID(int=8)}"]
+)
+async def test_what_names_no_message_names_none(token: str, query: str) -> None:
+    planted = ("ferryman_message", str(MESSAGE))
+    for fields in (FIELDS.items(), [*FIELDS.items(), planted]):
+        (event,) = await events(signed(token, [*fields], URL + query))
+        assert event.payload == FIELDS
 
 
 # --- the official validator's view

@@ -177,7 +177,7 @@ async def test_thousands_of_recipients_fit(client: httpx.AsyncClient, ledger: Le
     recipients = [
         {"to": f"user{n}@example.com", "data": {"name": f"User {n}"}} for n in range(2500)
     ]
-    args = {"recipients": recipients, "subject": "News", "text": "Hello {{ name }}"}
+    args = {"recipients": recipients, "template": "d-0123"}
     answer = await client.post("/v1/jobs", json={"kind": "bulk_email", "args": args})
     assert answer.status_code == 201, answer.text
     assert len(jobs(ledger)[0]["args"]["recipients"]) == 2500

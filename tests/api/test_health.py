@@ -104,6 +104,8 @@ PATHS = [
     ("GET", "/v1/jobs/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901"),
     ("GET", "/v1/jobs/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901/attempts"),
     ("GET", "/v1/batches/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901"),
+    ("GET", "/v1/batches/019ab3f0-6d7e-7c2a-9f43-0d5be2a1c901/recipients?format=csv"),
+    ("GET", "/v1/suppressions"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Reading jobs, attempts and batches: the long poll, filters and pages."""
+"""Reading jobs and attempts: the long poll, filters and pages."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ async def test_a_waiting_job_tells_what_its_vendor_waits_for(
 
 async def test_attempts_with_their_interactions(client: httpx.AsyncClient, ledger: Ledger) -> None:
     job_id, worker = enqueue(ledger), uuid4()
-    nothing = {"attempts": [], "interventions": []}
+    nothing: dict[str, list[Any]] = {"attempts": [], "interventions": []}
     assert (await client.get(f"/v1/jobs/{job_id}/attempts")).json() == nothing
     for number in (1, 2):
         ledger.execute(
@@ -199,20 +199,6 @@ def interaction(ledger: Ledger, job_id: UUID, attempt: int, *, status: int | Non
         " (%s, %s, %s, 'stripe', 'POST', 'https://vendor.test/', %s, 40, '{}', %s, now())",
         (uuid7(), job_id, attempt, status, Jsonb({"body": "{}"})),
     )
-
-
-async def test_a_batch_and_its_counts(client: httpx.AsyncClient, ledger: Ledger) -> None:
-    batch_id = uuid4()
-    ledger.execute(
-        "INSERT INTO ferryman.batches (id, job_id, total, waiting, sent, invalid, duplicate)"
-        " VALUES (%s, %s, 10, 4, 3, 2, 1)",
-        (batch_id, uuid4()),
-    )
-    batch = (await client.get(f"/v1/batches/{batch_id}")).json()
-    assert (batch["id"], batch["status"], batch["total"]) == (str(batch_id), "running", 10)
-    assert sum(batch["counts"].values()) == 10
-    assert (batch["counts"]["waiting"], batch["counts"]["sent"]) == (4, 3)
-    assert batch["created_at"].endswith("Z")
 
 
 async def test_newest_first_whatever_the_ids(client: httpx.AsyncClient, ledger: Ledger) -> None:

@@ -30,7 +30,7 @@ from tests.harness import until
 TOKEN = "-".join(("the", "token"))
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 STATUSES = ("waiting", "running", "succeeded", "failed", "unknown", "cancelled")
-PLACES = {"vendor": ["stripe", "paypal"]}
+PLACES = {"vendor": ["stripe", "paypal", "sendgrid"], "address": ["ada@example.com"]}
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 LINES = st.lists(st.binary(max_size=50) | st.just(b'{"kind": "charge"}'), max_size=3)
 

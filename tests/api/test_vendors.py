@@ -167,6 +167,30 @@ async def test_not_every_vendor_can_be_polled(client: httpx.AsyncClient, ledger:
     assert ledger.execute("SELECT FROM ferryman.jobs").fetchall() == []
 
 
+async def test_reading_a_vendors_own_suppressions_is_a_job(
+    client: httpx.AsyncClient, ledger: Ledger
+) -> None:
+    for body in ({"note": "before the news"}, None):
+        answer = await client.post("/v1/vendors/sendgrid/sync-suppressions", json=body)
+        assert answer.status_code == 202, answer.text
+        job = answer.json()
+        told = (job["kind"], job["vendor"], job["status"])
+        assert told == ("sync_suppressions", "sendgrid", "waiting")
+        assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    ledger.execute("DELETE FROM ferryman.jobs")
+    for vendor, status, field in (
+        ("nobody", 404, "vendor"),
+        ("stripe", 422, "vendor"),
+        # Who sends messages keeps no such list.
+        ("twilio", 422, "vendor"),
+    ):
+        answer = await client.post(f"/v1/vendors/{vendor}/sync-suppressions")
+        assert (answer.status_code, answer.json()["field"]) == (status, field)
+    answer = await client.post("/v1/vendors/sendgrid/sync-suppressions", json={"since": 1})
+    assert (answer.status_code, answer.json()["field"]) == (422, "since")
+    assert ledger.execute("SELECT FROM ferryman.jobs").fetchall() == []
+
+
 async def test_the_card_tells_who_can_be_polled(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

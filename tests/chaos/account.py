@@ -11,7 +11,7 @@ from uuid import UUID
 from tests.harness import ENDED, Harness
 
 # What happens at vendors, as the sandbox's effect log calls it, and is to happen once for a job.
-ONCE = ("charge", "authorization", "cancellation", "refund", "mail")
+ONCE = ("charge", "authorization", "cancellation", "refund", "message")
 PAYMENTS = ("stripe", "paypal")
 Effects = Counter[tuple[str, str]]
 """How many effects of each kind name each job: `(kind, job)`."""
@@ -37,20 +37,23 @@ class Account:
 def account(harness: Harness, jobs: Sequence[UUID]) -> Account:
     """Compare the ledger with the effect logs of the vendors."""
     rows = {row["id"]: row for row in _jobs(harness, jobs)}
-    effects = _effects(harness)
+    effects, mails = _effects(harness), _mails(harness)
     return Account(
         jobs=len(jobs),
         lost=[
             f"job {job}: {rows.get(job) or 'gone'}"
             for job in jobs
             if _is_lost(rows.get(job), effects)
-        ],
+        ]
+        + _mails_lost(harness, mails),
         twice=[f"{kind} of {job}" for (kind, job), n in effects.items() if n > 1]
+        + [f"mail {mail}" for mail, n in mails.items() if n > 1]
         + _customers_twice(harness),
         unexplained=[
             *_open_attempts(harness, jobs),
             *_missing_attempts(harness, jobs),
             *_effects_of_none(harness, effects),
+            *_mails_of_none(harness, mails),
             *_money_of_nobody(harness),
         ],
         statuses=Counter(row["status"] for row in rows.values()),
@@ -65,6 +68,37 @@ def _jobs(harness: Harness, jobs: Sequence[UUID]) -> list[dict[str, Any]]:
 def _effects(harness: Harness) -> Effects:
     found = [effect for effect in harness.sandbox.effects() if effect["kind"] in ONCE]
     return Counter((effect["kind"], effect["job"] or "nobody") for effect in found)
+
+
+def _mails(harness: Harness) -> Counter[str]:
+    """How many mails name each of ours, be it alone or one of a request's."""
+    sent = harness.sandbox.effects(vendor="sendgrid", kind="mail")
+    return Counter(effect["custom_args"].get("ferryman_email", "nobody") for effect in sent)
+
+
+def _mails_lost(harness: Harness, mails: Counter[str]) -> list[str]:
+    query = "SELECT id::text, status FROM ferryman.emails"
+    return [
+        f"mail {row['id']}: {row['status']}"
+        for row in harness.rows(query)
+        if row["status"] in ("waiting", "sending")
+        or (row["status"] == "sent" and not mails[row["id"]])
+    ]
+
+
+def _mails_of_none(harness: Harness, mails: Counter[str]) -> list[str]:
+    """A mail at the vendor is one that was sent, or that may have been, and its request left."""
+    query = """
+    SELECT m.id::text, m.status,
+           EXISTS (SELECT FROM ferryman.sends s WHERE s.job_id = m.job_id) AS marked
+      FROM ferryman.emails m WHERE m.id::text = ANY(%s)
+    """
+    known = {row["id"]: row for row in harness.rows(query, (list(mails),))}
+    return [f"a mail {mail}, which is gone" for mail in mails if mail not in known] + [
+        f"a mail {mail}: {row['status']}, marked: {row['marked']}"
+        for mail, row in known.items()
+        if not row["marked"] or row["status"] not in ("sent", "unknown")
+    ]
 
 
 def _is_lost(row: dict[str, Any] | None, effects: Effects) -> bool:
@@ -82,8 +116,8 @@ def _effect_of(row: dict[str, Any]) -> tuple[str, str] | None:
             return ("charge" if args.get("capture", True) else "authorization", str(row["id"]))
         case "refund":
             return ("refund", str(row["id"]))
-        case "send_email":
-            return ("mail", str(row["id"]))
+        case "send_sms":
+            return ("message", str(row["id"]))
         case "capture_charge":
             return ("charge", args["charge"])
         case "cancel_charge":

@@ -27,6 +27,7 @@ BEGUN = time.monotonic()
 
 collect_ignore = [] if SOAK else ["test_soak.py", "test_disk.py"]
 TABLE = pytest.StashKey[list[tuple[str, Account]]]()
+Tabled = Callable[[Account], None]
 Accounted = Callable[[Harness, Sequence[UUID]], Account]
 
 
@@ -87,13 +88,19 @@ def broken(servers_to_break: Breakable, sandbox: Sandbox, tmp_path: Path) -> Ite
 
 
 @pytest.fixture
-def accounted(request: pytest.FixtureRequest) -> Accounted:
-    """Takes the account of a harness' jobs for the table, and accepts no deviation."""
+def tabled(request: pytest.FixtureRequest) -> Tabled:
+    """Puts an account into the table, under the test's name."""
     table = request.config.stash.setdefault(TABLE, [])
+    return lambda made: table.append((request.node.name.removeprefix("test_"), made))
+
+
+@pytest.fixture
+def accounted(tabled: Tabled) -> Accounted:
+    """Takes the account of a harness' jobs for the table, and accepts no deviation."""
 
     def take(harness: Harness, jobs: Sequence[UUID]) -> Account:
         made = account(harness, jobs)
-        table.append((request.node.name.removeprefix("test_"), made))
+        tabled(made)
         assert made.clean, made
         return made
 

@@ -41,6 +41,15 @@ def timeout(seconds: str) -> None:
         policies()[name] = policy.model_copy(update=changed)
 
 
+def small(size: str) -> None:
+    """So many mails in a request, and a dozen requests at once: a short list is sent as a long one
+    is."""
+    from ferryman.policies import policies
+
+    changed = {"batch_size": int(size), "batch_in_flight": 12}
+    policies()["sendgrid"] = policies()["sendgrid"].model_copy(update=changed)
+
+
 def visibility(seconds: str) -> None:
     """Redis gives unacknowledged messages to others after so long."""
     import celeryconfig
@@ -65,6 +74,7 @@ def poison(customer: str) -> None:
 TWISTS: dict[str, Callable[[str], None]] = {
     "INSIDE_CLOCK": clock,  # first: it must come before all other imports
     "INSIDE_TIMEOUT": timeout,
+    "INSIDE_SMALL": small,
     "INSIDE_VISIBILITY": visibility,
     "INSIDE_POISON": poison,
 }

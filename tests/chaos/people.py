@@ -16,6 +16,7 @@ BUCKET = "ferryman-chaos"
 CHARGES = {"vendor": "stripe", "method": "POST", "path": "/v1/payment_intents"}
 REFUNDS = {"vendor": "stripe", "method": "POST", "path": "/v1/refunds"}
 MAILS = {"vendor": "sendgrid", "path": "/v3/mail/send"}
+MESSAGES = {"vendor": "twilio", "path": "*/Messages.json"}
 PAYPAL_CHARGES = {"vendor": "paypal", "method": "POST", "path": "/v2/checkout/orders/*"}
 PAYPAL_REFUNDS = {"vendor": "paypal", "method": "POST", "path": "/v2/payments/captures/*"}
 
@@ -33,8 +34,20 @@ def mail(harness: Harness, n: int = 0, **changes: Any) -> UUID:
     return harness.enqueue("send_email", {**letter, **changes})
 
 
+def bulk(harness: Harness, n: int, count: int) -> UUID:
+    """A batch of mails, to people who get no other."""
+    people = [{"to": f"reader{n}-{i}@example.com"} for i in range(count)]
+    return harness.enqueue("bulk_email", {"subject": "News", "text": "Hello", "recipients": people})
+
+
+def text(harness: Harness, n: int) -> UUID:
+    """A text message like no other."""
+    to = f"+44770090{n % 100:04}"
+    return harness.enqueue("send_sms", {"to": to, "body": f"Your code is {n}"})
+
+
 def both_banks(harness: Harness) -> Harness:
-    """Credentials of PayPal beside those of Stripe, and what verifies the webhooks of both."""
+    """Credentials of all vendors beside those of Stripe, and what verifies their webhooks."""
     harness.env |= harness.sandbox.environment()
     return harness
 
@@ -51,8 +64,9 @@ def paypal(harness: Harness, n: int = 0, **changes: Any) -> UUID:
 
 
 def listen(harness: Harness, url: str | None, **options: Any) -> None:
-    """From now on the webhooks of both banks go to that API, or to nobody."""
-    for vendor in ("stripe", "paypal"):
+    """From now on the webhooks of all vendors go to that API, or to nobody. A text message's
+    status goes where it asked for, in any case."""
+    for vendor in ("stripe", "paypal", "sendgrid", "twilio"):
         target = url and f"{url}/webhooks/{vendor}"
         harness.sandbox.webhooks(vendor, target, **(options if target else {}))
 

@@ -82,7 +82,7 @@ def test_killed_again_and_again_with_300_jobs_in_bad_weather(
         "INSIDE_TIMEOUT": "1",
     }
     worker = wrong_worker(harness, **env)
-    for _ in range(scale(6, 25)):
+    for _ in range(scale(4, 25)):
         successor = wrong_worker(harness, **env)
         time.sleep(scale.random.uniform(0, 0.3))
         harness.kill(worker)

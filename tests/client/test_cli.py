@@ -121,7 +121,7 @@ def test_jobs_is_a_table_with_a_line_each() -> None:
     found = [{**JOB, "status": "failed", "error": ERROR}, {**JOB, "reason": "stripe is paused"}]
     route = respx.get(f"{URL}/v1/jobs").respond(json={"jobs": found, "next": None})
     filters = ("--status", "failed", "--kind", "charge", "--vendor", "stripe", "--since", "2h")
-    lines = run("jobs", *filters).stdout.splitlines()
+    lines = run("jobs", *filters, "--batch", ID).stdout.splitlines()
     assert len(lines) == 3
     assert lines[1].endswith("card_declined: the card was declined")
     assert lines[2].endswith("stripe is paused")
@@ -130,6 +130,7 @@ def test_jobs_is_a_table_with_a_line_each() -> None:
         "kind",
         "vendor",
         "since",
+        "batch",
         "limit",
     }
     assert json.loads(run("jobs", "--json").stdout) == {"jobs": found}
@@ -140,33 +141,16 @@ def test_since_names_its_short_forms(since: str) -> None:
     assert_refused(run("jobs", "--since", since), "--since: must be a time", "10m, 2h, 7d")
 
 
+def test_jobs_of_what_is_no_batch() -> None:
+    assert_refused(run("jobs", "--batch", "nope"), "--batch: must be a UUID")
+
+
 @respx.mock
 def test_jobs_of_a_kind_that_does_not_exist() -> None:
     route = respx.get(f"{URL}/v1/jobs").respond(json={"jobs": [JOB], "next": None})
     assert run("jobs", "--kind", "bulk_email_part").exit_code == 0
     assert_refused(run("jobs", "--kind", "nosuch"), "--kind: must be one of", *requests.kinds())
     assert route.call_count == 1
-
-
-@respx.mock
-@pytest.mark.parametrize(
-    ("status", "counts", "code"),
-    [
-        ("running", {"sent": 1, "waiting": 1}, 0),
-        ("done", {"sent": 1, "invalid": 1}, 0),
-        ("done", {"sent": 1, "failed": 1}, 1),
-        ("done", {"failed": 1, "unknown": 1}, 3),
-        ("cancelled", {"sent": 1, "cancelled": 1}, 1),
-    ],
-)
-def test_batch(status: str, counts: dict[str, int], code: int) -> None:
-    document = {"id": ID, "status": status, "total": 2, "counts": {"sent": 0, **counts}}
-    respx.get(f"{URL}/v1/batches/{ID}").respond(json=document)
-    result = run("batch", ID)
-    assert result.exit_code == code
-    assert f"{status}\n" in result.stdout
-    assert "of 2\n" in result.stdout
-    assert json.loads(run("batch", ID, "--json").stdout) == document
 
 
 @pytest.mark.respx(assert_all_called=False)

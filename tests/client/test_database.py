@@ -201,9 +201,15 @@ def test_the_command_line_works_without_an_api(
     assert conflict.exit_code == 2
     assert "other arguments" in conflict.stderr
     ledger.execute(
-        "INSERT INTO ferryman.batches (id, job_id, total, waiting, sent) VALUES (%s, %s, 3, 1, 2)",
+        "INSERT INTO ferryman.batches (id, job_id, total, planned_at) VALUES (%s, %s, 3, now())",
         (made, made),
     )
+    for part, (status, size) in enumerate((("waiting", 1), ("sent", 2))):
+        ledger.execute(
+            "INSERT INTO ferryman.parts (job_id, batch_id, part, status, size)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (uuid4(), made, part, status, size),
+        )
     batch = json.loads(CliRunner().invoke(main, ["batch", made, "--json"]).stdout)
     assert (batch["status"], batch["total"], batch["counts"]["sent"]) == ("running", 3, 2)
 

@@ -15,6 +15,7 @@ from ferryman.errors import FerrymanError
 
 PUBLIC = [
     "BulkEmail",
+    "BulkSms",
     "CancelCharge",
     "CaptureCharge",
     "Charge",
@@ -33,15 +34,18 @@ PUBLIC = [
     "Refund",
     "Request",
     "SendEmail",
+    "SendSms",
     "SyncObjects",
     "Unreachable",
     "aenqueue",
     "aenqueue_many",
+    "aupload",
     "enqueue",
     "enqueue_many",
     "job",
     "jobs",
     "order",
+    "upload",
 ]
 HEAVY = ("pydantic", "httpx", "psycopg", "click", "rich", "celery", "sqlalchemy")
 

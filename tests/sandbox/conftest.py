@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -16,10 +17,12 @@ import stripe
 
 from ferryman.testing import Sandbox
 from sandbox.state import State
+from sandbox.twilio.fake import ACCOUNT_SID, AUTH_TOKEN
 from sandbox.vendor import Answer, Request, Vendor
 from tests.harness import SENDGRID_KEY, STRIPE_KEY
 
 FORM = "application/x-www-form-urlencoded"
+TWILIO_BASIC = "Basic " + base64.b64encode(f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()).decode()
 
 
 def contract(name: str) -> dict[str, Any]:
@@ -73,6 +76,12 @@ def direct_mail(state: State) -> Direct:
     """SendGrid, asked without HTTP."""
     headers = {"authorization": f"Bearer {SENDGRID_KEY}", "content-type": "application/json"}
     return Direct(state.vendors["sendgrid"], headers)
+
+
+@pytest.fixture
+def direct_sms(state: State) -> Direct:
+    """Twilio, asked without HTTP."""
+    return Direct(state.vendors["twilio"], {"authorization": TWILIO_BASIC, "content-type": FORM})
 
 
 @pytest.fixture

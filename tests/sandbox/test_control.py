@@ -12,7 +12,7 @@ from tests.sandbox.conftest import payment
 
 
 def test_health_and_environment(sandbox: Sandbox, http: httpx.Client) -> None:
-    assert sandbox.health()["vendors"] == ["paypal", "sendgrid", "stripe"]
+    assert sandbox.health()["vendors"] == ["paypal", "sendgrid", "stripe", "twilio"]
 
     environment = sandbox.environment()
 
@@ -44,7 +44,9 @@ def test_an_effect_names_its_job_where_the_vendor_has_a_place_for_it(
     sandbox.dashboard("stripe", "refund", payment_intent=made["id"])
     letter = {
         "from": {"email": "a@example.com"},
-        "personalizations": [{"to": [{"email": "b@example.com"}], "custom_args": {"job": "j-3"}}],
+        "personalizations": [
+            {"to": [{"email": "b@example.com"}], "custom_args": {"ferryman_job": "j-3"}}
+        ],
         "subject": "s",
         "content": [{"type": "text/plain", "value": "t"}],
     }

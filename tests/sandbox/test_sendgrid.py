@@ -12,10 +12,12 @@ import pytest
 from sendgrid.helpers import mail as sdk
 
 from ferryman.testing import Sandbox
+from sandbox.sendgrid import check
 from sandbox.state import State
 from tests.sandbox.conftest import Direct
 
 SEND = "/v3/mail/send"
+TEMPLATE = {"template_id": "d-1", "content": None, "subject": None}
 
 
 def letter(**changes: Any) -> dict[str, Any]:
@@ -40,9 +42,9 @@ def send(direct: Direct, mail: Any, **headers: str) -> tuple[int, list[dict[str,
 
 def test_accepted_mail_is_an_effect_a_recipient(sandbox: Sandbox, mail: httpx.Client) -> None:
     body = letter(
-        custom_args={"job": "j-1", "both": "mail"},
+        custom_args={"ferryman_job": "j-1", "both": "mail"},
         personalizations=[
-            to("a@example.com", custom_args={"email": "1", "both": "own"}),
+            to("a@example.com", custom_args={"ferryman_email": "1", "both": "own"}),
             to("b@example.com", cc=[{"email": "c@example.com"}], subject="Own"),
         ],
     )
@@ -58,8 +60,40 @@ def test_accepted_mail_is_an_effect_a_recipient(sandbox: Sandbox, mail: httpx.Cl
         ("b@example.com", "to", "Own"),
         ("c@example.com", "cc", "Own"),
     ]
-    assert effects[0]["custom_args"] == {"job": "j-1", "email": "1", "both": "own"}
+    assert effects[0]["custom_args"] == {
+        "ferryman_job": "j-1",
+        "ferryman_email": "1",
+        "both": "own",
+    }
+    assert sandbox.tally("sendgrid", "mail") == {"effects": 3, "addresses": 3, "repeated": 0}
     assert {effect["reference"] for effect in effects} == {answer.headers["X-Message-Id"]}
+
+
+def test_an_effect_keeps_what_a_mail_was_sent_with(direct_mail: Direct, state: State) -> None:
+    off = {"List-Unsubscribe": "<https://shop.example.com/off/1>"}
+    body = letter(
+        **TEMPLATE,
+        headers={"X-Campaign": "spring"},
+        categories=["news", "spring"],
+        reply_to={"email": "help@example.com"},
+        tracking_settings={"open_tracking": {"enable": False}},
+        personalizations=[
+            to("a@example.com", headers=off, dynamic_template_data={"name": "A"}),
+            to("b@example.com", bcc=[{"email": "c@example.com"}]),
+        ],
+    )
+
+    assert send(direct_mail, body) == (202, [])
+
+    first, *others = json.loads(state.effects.document("sendgrid", "mail"))["effects"]
+    assert first["headers"] == {"X-Campaign": "spring", **off}
+    assert (first["data"], first["template_id"]) == ({"name": "A"}, "d-1")
+    assert [one["headers"] for one in others] == [{"X-Campaign": "spring"}] * 2
+    assert [one["way"] for one in others] == ["to", "bcc"]
+    for one in (first, *others):
+        assert one["categories"] == ["news", "spring"]
+        assert one["reply_to"] == "help@example.com"
+        assert one["tracking_settings"] == {"open_tracking": {"enable": False}}
 
 
 def test_the_same_request_twice_is_two_mails(direct_mail: Direct, state: State) -> None:
@@ -92,7 +126,9 @@ def test_what_the_sdk_builds_is_taken(direct_mail: Direct, state: State) -> None
     assert state.effects.totals() == {"sendgrid": {"mail": 1}}
 
 
-TEMPLATE = {"template_id": "d-1", "content": None, "subject": None}
+HEADERS = "personalizations.0.headers"
+OFF = "List-Unsubscribe"
+CROWDED = to("a@b.de", custom_args={"m": "x" * 1001})
 
 
 @pytest.mark.parametrize(
@@ -103,6 +139,7 @@ TEMPLATE = {"template_id": "d-1", "content": None, "subject": None}
         ({"personalizations": [{}]}, "personalizations.0.to"),
         ({"personalizations": [to()]}, "personalizations.0.to"),
         ({"personalizations": [to("a@")]}, "personalizations.0.to.0.email"),
+        ({"personalizations": [to("ü@b.de")]}, "personalizations.0.to.0.email"),
         ({"personalizations": [to("a@b.de", "A@b.de")]}, "personalizations.0"),
         ({"personalizations": [to("a@b.de", bcc=[{"email": "a@b.de"}])]}, "personalizations.0"),
         ({"personalizations": [to("a@b.de")] * 1001}, "personalizations"),
@@ -138,6 +175,31 @@ TEMPLATE = {"template_id": "d-1", "content": None, "subject": None}
         ({"content": [{"value": "x"}]}, "content.0.type"),
         ({"headers": {"X-A": "b\r\nc"}}, "headers.X-A"),
         ({"headers": {"Subject": "x"}}, "headers.Subject"),
+        ({"headers": {"X A": "b"}}, "headers.X A"),
+        ({"personalizations": [to("a@b.de", headers={"Bcc": "b@c.de"})]}, HEADERS + ".Bcc"),
+        ({"personalizations": [to("a@b.de", headers={OFF: "<x>\r\nA: b"})]}, f"{HEADERS}.{OFF}"),
+        ({"personalizations": [to("a@b.de", headers={OFF: 1})]}, f"{HEADERS}.{OFF}"),
+        ({"personalizations": [to("a@b.de", headers="x")]}, HEADERS),
+        (
+            {"personalizations": [to("a@b.de", cc=[{"email": "b"}])]},
+            "personalizations.0.cc.0.email",
+        ),
+        (
+            {"personalizations": [to("a@b.de", dynamic_template_data=None)]},
+            "personalizations.0.dynamic_template_data",
+        ),
+        ({"personalizations": [to("a@b.de", subject="a\nb")]}, "personalizations.0.subject"),
+        ({"personalizations": [to("a@b.de"), 5]}, "personalizations.1"),
+        (
+            {"custom_args": {"n": "x" * 9000}, "personalizations": [CROWDED]},
+            "personalizations.0.custom_args",
+        ),
+        ({"categories": ["news", 5]}, "categories.1"),
+        (
+            {"tracking_settings": {"open_tracking": {"enable": "yes"}}},
+            "tracking_settings.open_tracking.enable",
+        ),
+        ({"tracking_settings": {"opens": {}}}, "tracking_settings.opens"),
         ({"categories": [str(n) for n in range(11)]}, "categories"),
         ({"categories": ["a", "a"]}, "categories"),
         ({"categories": ["a" * 256]}, "categories"),
@@ -159,10 +221,58 @@ def test_a_bad_mail_names_its_field_and_is_not_sent(
     assert state.effects.totals() == {}
 
 
+def test_an_address_can_ask_to_be_refused(direct_mail: Direct, state: State) -> None:
+    people = [to(f"{'Refuse' if n in (3, 9) else 'user'}{n}@example.com") for n in range(12)]
+    people[5]["cc"] = [{"email": "refuse@example.com"}]
+
+    status, errors = send(direct_mail, letter(personalizations=people))
+
+    assert (status, [error["field"] for error in errors]) == (
+        400,
+        ["personalizations.3.to.0.email", "personalizations.9.to.0.email"],
+    )
+    assert all(error["message"] and error["help"] for error in errors)
+    assert state.effects.totals() == {}
+
+
+ODD: list[Any] = [
+    {"email": "a@b.de", "name": "A"},
+    {"email": "a@b.de", "name": 5},
+    {"email": "a@b.de", "title": "Dr"},
+    {"email": "a@-b.de"},
+    {"email": "a@b..de"},
+    {"email": "a@b.d"},
+    {"email": "a'b@c.de"},
+    {"email": "a@b.de "},
+    {"email": "ü@b.de"},
+    {"email": "\N{KELVIN SIGN}@b.de"},
+    {"email": "x" * 65 + "@b.de"},
+    {"email": None},
+    {"name": "A"},
+    "a@b.de",
+]
+
+
+@pytest.mark.parametrize("person", ODD, ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"custom_args": {"a": "b" * 3000}}, {"headers": {"X-A": "b"}}]
+)
+def test_the_quick_look_passes_nothing_that_the_close_one_does_not(
+    monkeypatch: pytest.MonkeyPatch, person: Any, more: dict[str, Any]
+) -> None:
+    body = letter(personalizations=[{"to": [person], **more}])
+    quick = check.problems(body, 0.0)
+
+    monkeypatch.setattr(check, "_is_plain", lambda one, room: False)
+
+    assert check.problems(body, 0.0) == quick
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         TEMPLATE,
+        {"headers": {"List-Unsubscribe": "<https://x.de>", "X-A": "b"}, "categories": ["a"]},
         {"subject": None, "personalizations": [to("a@b.de", subject="Own")]},
         {"personalizations": [to(f"a{n}@b.de") for n in range(1000)]},
         {"personalizations": [to("a@b.de"), to("a@b.de")]},

@@ -1,13 +1,16 @@
-"""The fake's idea of a mail against SendGrid's published contract."""
+"""The fake's idea of a mail, and its suppression lists, against SendGrid's published contract."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from sandbox.sendgrid.lists import SHOWN
 from sandbox.sendgrid.shape import MAIL, Values
-from tests.sandbox.conftest import contract
+from tests.sandbox.conftest import Direct, contract
 
 TYPES = {"string": str, "integer": int, "boolean": bool}
 # The contract types this one as a string; in truth it is an object of strings.
@@ -58,3 +61,50 @@ def test_names_types_and_required_fields_are_theirs(published: dict[str, Any]) -
 
     assert differences(published, schema, MAIL, "") == []
     assert {"202", "400", "401", "413"} <= operation["responses"].keys()
+
+
+def answered(published: dict[str, Any], path: str, method: str, status: int) -> Any:
+    """The schema of an answer, None where it has no body; fails where there is no such answer."""
+    answer = published["paths"][path][method]["responses"][str(status)]
+    schema = answer.get("content", {}).get("application/json", {}).get("schema")
+    return schema and schema | {"components": published["components"]}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_lists_answer_as_theirs_do(
+    published: dict[str, Any], direct_mail: Direct, name: str
+) -> None:
+    path = f"/v3/suppression/{name}"
+    direct_mail.vendor.dashboard("suppress", {"list": name, "email": "a@b.de", "reason": "no"})
+
+    for asked in (path, f"{path}/{{email}}"):
+        if asked not in published["paths"]:
+            continue
+        answer = direct_mail.ask("GET", asked.format(email="a@b.de"))
+        shown = json.loads(answer.body)
+        schema = answered(published, asked, "get", answer.status)
+        jsonschema.validate(shown, schema)
+        # Their schemas allow anything more, which nobody may rely on.
+        items = resolved(published, resolved(published, schema)["items"])
+        assert set(shown[0]) == set(items["properties"])
+        if "delete" in published["paths"][asked]:
+            gone = direct_mail.ask("DELETE", asked.format(email="a@b.de"), '{"delete_all": true}')
+            answered(published, asked, "delete", gone.status)
+            direct_mail.vendor.dashboard("suppress", {"list": name, "email": "a@b.de"})
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_lists_know_their_parameters(
+    published: dict[str, Any], direct_mail: Direct, name: str
+) -> None:
+    path = f"/v3/suppression/{name}"
+    known = {
+        parameter["name"]: parameter["schema"]
+        for parameter in published["paths"][path]["get"]["parameters"]
+        if parameter["in"] == "query"
+    }
+
+    assert known.keys() == {"limit", "offset", "start_time", "end_time", "email"}
+    most = known["limit"]["maximum"]
+    assert direct_mail.ask("GET", path, f"limit={most}").status == 200
+    assert direct_mail.ask("GET", path, f"limit={most + 1}").status == 400

@@ -339,7 +339,7 @@ async def test_patience_ends_and_each_try_is_signed_anew(
     shop.statuses = [500] * 3
     signed: list[str] = []
 
-    def sign(vendor: str, body: bytes) -> dict[str, str]:
+    def sign(vendor: str, body: bytes, url: str) -> dict[str, str]:
         signed.append(vendor)
         return {"X-Try": str(len(signed))}
 

@@ -21,4 +21,5 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 async def driver(database_url: str, script: Script) -> AsyncIterator[Driver]:
     async with driving(database_url, script) as made:
         await made.rows("UPDATE ferryman.vendor_states SET paused_at = NULL, cooldown_until = NULL")
+        await made.rows("DELETE FROM ferryman.suppressions")
         yield made

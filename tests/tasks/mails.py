@@ -10,7 +10,7 @@ from adapters._base import Request, Response
 from tests.adapters.doubles import Answer
 from tests.tasks.driver import Driver
 
-HELLO = {"subject": "Hello {{ name }}", "text": "Dear {{ name }}", "html": "<p>{{ name }}</p>"}
+HELLO = {"template": "d-hello"}
 PLAIN = {"to": "a@example.com", "subject": "Hello", "text": "Good day"}
 ACCEPTED = Response(202, {"x-message-id": "message-1"}, b"")
 REFUSED = Response(400, {}, json.dumps({"errors": [{"field": "from", "message": "no"}]}).encode())

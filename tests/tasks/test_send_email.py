@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from adapters._base import Response
+from models import suppressions
 from tests.tasks.driver import Driver
 from tests.tasks.mails import HELLO, PLAIN, REFUSED, Script, addressed, email
 
@@ -26,15 +28,56 @@ async def test_a_mail_is_sent_and_recorded(driver: Driver) -> None:
         "created_at": 0,
     }
     ((request, _),) = driver.vendor.requests
-    sent = json.loads(request.body)
+    (sent,) = json.loads(request.body)["personalizations"]
     assert addressed(request) == ["ada@example.com"]
-    assert sent["subject"] == "Hello Ada & Co"
-    assert [part["value"] for part in sent["content"]] == ["Dear Ada & Co", "<p>Ada &amp; Co</p>"]
-    assert sent["personalizations"][0]["custom_args"] == {"job": str(job_id), "email": str(job_id)}
     row = await email(driver, job_id)
     assert (row["id"], row["status"], row["recipient"]) == (job_id, "sent", "ada@example.com")
-    assert (row["vendor_reference"], row["data"]) == ("message-1", data)
+    assert sent["dynamic_template_data"] == row["data"]
+    assert row["data"] | {"timestamp": 0} == {"name": "Ada & Co", "timestamp": 0}
+    assert datetime.fromisoformat(row["data"]["timestamp"]).tzinfo is not None
+    assert row["vendor_reference"] == "message-1"
     assert row["sent_at"] is not None
+
+
+async def test_a_timestamp_that_is_given_stays(driver: Driver) -> None:
+    args = {**HELLO, "to": "ada@example.com", "data": {"timestamp": "noon"}}
+    await driver.run(await driver.enqueue("send_email", args))
+    ((request, _),) = driver.vendor.requests
+    (sent,) = json.loads(request.body)["personalizations"]
+    assert sent["dynamic_template_data"] == {"timestamp": "noon"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [("bounce", "suppressed"), ("manual", "suppressed"), ("unsubscribe", "sent")],
+)
+async def test_a_suppressed_address_gets_no_mail_unless_it_only_left_the_list(
+    driver: Driver, reason: str, status: str
+) -> None:
+    suppression = {"channel": "email", "address": "a@example.com", "reason": reason, "source": "x"}
+    async with driver.ledger.transaction() as connection:
+        await suppressions.add(connection, [suppression])
+    job_id = await driver.enqueue("send_email", {**PLAIN, "to": "A@Example.com"})
+    job = await driver.run(job_id)
+
+    row = await email(driver, job_id)
+    assert row["status"] == status
+    if status == "suppressed":
+        assert (job["status"], job["error"]["code"]) == ("failed", "suppressed")
+        assert row["reason"] == job["error"]["message"] == f"to: is suppressed ({reason})"
+    assert len(driver.vendor.requests) == (status == "sent")
+
+
+async def test_a_mail_has_an_unsubscribe_link_of_its_own(driver: Driver) -> None:
+    url = "https://shop.example/leave?who={id}&to={to}"
+    job_id = await driver.enqueue("send_email", {**PLAIN, "unsubscribe_url": url})
+    await driver.run(job_id)
+    ((request, _),) = driver.vendor.requests
+    (sent,) = json.loads(request.body)["personalizations"]
+    assert sent["headers"] == {
+        "List-Unsubscribe": f"<https://shop.example/leave?who={job_id}&to=a%40example.com>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 async def test_a_mail_stands_in_the_ledger_while_it_is_being_sent(driver: Driver) -> None:
@@ -72,19 +115,20 @@ async def test_what_becomes_of_a_mail_becomes_of_its_row(
     assert row["reason"] == (job["error"] or {}).get("message")
 
 
-async def test_a_mail_whose_data_is_missing_is_not_sent(driver: Driver) -> None:
-    job_id = await driver.enqueue("send_email", {**HELLO, "to": "a@example.com"})
+async def test_data_that_no_template_takes_is_refused(driver: Driver) -> None:
+    job_id = await driver.enqueue("send_email", {**PLAIN, "data": {"name": "Ada"}})
     job = await driver.run(job_id)
 
     assert job["status"] == "failed"
     assert job["error"]["code"] == "invalid_arguments"
-    assert job["error"]["message"] == "subject: data has no `name`"
+    assert job["error"]["field"] == "data"
     assert driver.vendor.requests == []
 
 
 async def test_a_throttled_mail_is_sent_once(driver: Driver, script: Script) -> None:
     script.next = [Response(429, {"retry-after": "0"}, b"")]
-    job_id = await driver.enqueue("send_email", PLAIN)
+    args = {**HELLO, "to": "a@example.com", "data": {"name": "Ada"}}
+    job_id = await driver.enqueue("send_email", args)
     assert (await driver.run(job_id))["status"] == "waiting"
     await driver.rows("UPDATE ferryman.vendor_states SET cooldown_until = NULL")
     driver.runtime.breakers._seen_at = float("-inf")

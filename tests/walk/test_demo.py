@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from sandbox.demo import home
-from sandbox.demo.checks import BULK_COUNTS, problems
+from sandbox.demo.checks import BULK_COUNTS, SUPPRESSED, mail_events, problems
 from sandbox.demo.facts import Asked, Facts
 from sandbox.demo.ledger import Event, Job, Mail
 from sandbox.demo.orders import (
+    BOUNCES,
     CHARGES,
     CODES,
     FILES,
@@ -25,11 +26,12 @@ from sandbox.demo.orders import (
     by_bank,
     by_paypal,
     charge,
+    message,
     receipt,
 )
 from sandbox.demo.vendors import Effect, Flower
 
-NEWSLETTER, KILLED = "newsletter", "job-1"
+NEWSLETTER, KILLED, TEXT = "newsletter", "job-1", "text"
 Change = Callable[[Facts], Facts]
 
 
@@ -73,30 +75,49 @@ def consistent() -> Facts:
     jobs["own"] = job("own", Order("poll_events", {}))
     jobs[NEWSLETTER] = job(NEWSLETTER, Order("bulk_email", {}))
     jobs["part"] = job("part", Order("bulk_email_part", {}))
-    mails = [Mail(f"mail-{next(numbers)}", "part", NEWSLETTER, s) for s in _statuses()]
-    mails += [Mail(one.id, one.id, None, "sent") for one in asked if one.order == receipt(1)]
-    mails += [Mail(one.id, one.id, None, UNKNOWN) for one in asked if one.order.outcome == UNKNOWN]
-    return Facts(
+    text = Asked(message(1), "HTTP", TEXT)
+    asked.append(text)
+    jobs[TEXT] = job(TEXT, text.order, runs=["throttled", UNKNOWN])
+    mails = [Mail(f"mail-{next(numbers)}", "part", NEWSLETTER, *s) for s in _states()]
+    mails += [
+        Mail(one.id, one.id, None, "sent", "delivered") for one in asked if one.order == receipt(1)
+    ]
+    mails += [
+        Mail(one.id, one.id, None, UNKNOWN, None) for one in asked if one.order.outcome == UNKNOWN
+    ]
+    facts = Facts(
         asked=asked,
         rolled_back="nobody",
         killed=KILLED,
+        settled=[TEXT],
         newsletter=NEWSLETTER,
         debit=debit,
         jobs=jobs,
         mails=mails,
-        effects=[*_effects(asked, mails)],
-        webhooks=[{"id": f"evt_{number % 2}", "delivered": True} for number in range(4)],
+        effects=_effects(asked, mails),
+        webhooks=[
+            {"vendor": "stripe", "id": f"evt_{number % 2}", "delivered": True}
+            for number in range(4)
+        ],
         events=[Event(f"evt_{number}", "stripe", "charge.succeeded", True) for number in range(2)],
+        suppressed=SUPPRESSED,
         folder={str(number): "digest" for number in range(FILES)},
         bucket={str(number): "digest" for number in range(FILES)},
         breaker={"stripe": [{"state": s} for s in ("open", "half-open", "closed")]},
         faults=[{"do": "throttle", "fired": 1}],
         flower=Flower(["celery@here"], dict.fromkeys(jobs.keys() - {"own"}, "SUCCESS")),
     )
+    told = [Event(f"mail-{n}", "sendgrid", "told", True) for n in range(mail_events(facts))]
+    return replace(facts, events=[*facts.events, *told])
 
 
-def _statuses() -> list[str]:
-    return [status for status, number in BULK_COUNTS.items() for _ in range(number)]
+def _states() -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = [
+        (status, "delivered" if status == "sent" else None)
+        for status, number in BULK_COUNTS.items()
+        for _ in range(number)
+    ]
+    return [("sent", "bounced"), *found[1:]]
 
 
 def _effects(asked: list[Asked], mails: list[Mail]) -> list[Effect]:
@@ -108,6 +129,7 @@ def _effects(asked: list[Asked], mails: list[Mail]) -> list[Effect]:
         for one in charges
         if one.order.outcome == SUCCEEDED
     ]
+    made.append(Effect("twilio", "message", TEXT))
     # The mail in doubt did go out.
     sent = [mail for mail in mails if mail.status in ("sent", UNKNOWN)]
     return made + [Effect("sendgrid", "mail", mail.job_id, mail.id) for mail in sent]
@@ -174,6 +196,28 @@ PLANTED: dict[str, tuple[Change, str]] = {
     "mail lost": (
         lambda facts: replace(facts, effects=[e for e in facts.effects if e.mail != "mail-27"]),
         "mail mail-27 is sent and was sent 0 times",
+    ),
+    "mail of which nobody tells": (
+        lambda facts: replace(
+            facts, mails=[facts.mails[0], replace(facts.mails[1], delivery=None), *facts.mails[2:]]
+        ),
+        "1 bounced, the others are {None: 1, 'delivered': 2449}",
+    ),
+    "mail's event lost": (
+        lambda facts: replace(facts, events=facts.events[:-1]),
+        "SendGrid had to tell of 4904 events: there are 4903",
+    ),
+    "not suppressed": (
+        lambda facts: replace(facts, suppressed={BOUNCES: "bounce"}),
+        "the suppressed had to be",
+    ),
+    "message twice": (
+        with_effect(Effect("twilio", "message", TEXT)),
+        "send_sms message-01 is succeeded and has 2 effects",
+    ),
+    "settled without a doubt": (
+        with_job(TEXT, runs=[SUCCEEDED]),
+        "had to be in doubt, and to be settled: succeeded after succeeded",
     ),
     "counts": (with_mail("invalid"), "the newsletter had to be"),
     "object differs": (

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-import redis
 from celery import Celery
 
-from ferryman.testing import Sandbox
-from tests.harness import Harness, free_port, until
-from worker.supervisor import binaries
-
-DONE = "SELECT FROM ferryman.jobs WHERE status = 'succeeded'"
+from tests.harness import Harness, until
 
 
 @contextlib.contextmanager
@@ -102,59 +94,3 @@ def test_attempts_end(harness: Harness) -> None:
     # Each 503 may have come after the effect: that is doubt, not proof of absence.
     assert (job["status"], job["attempts"]) == ("unknown", 3)
     assert job["error"]["status"] == 503
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[tuple[str, Any]]:
-    """A broker that the test may restart; its address and the restart."""
-    port = free_port()
-    command = [
-        str(binaries.valkey_program()),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(tmp_path),
-    ]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL)]
-    url = f"redis://127.0.0.1:{port}/0"
-
-    def restart() -> None:
-        processes[-1].kill()
-        processes[-1].wait()
-        processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-
-    until(lambda: _answers(url))
-    yield url, restart
-    processes[-1].kill()
-    processes[-1].wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with redis.Redis.from_url(url) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
-
-
-def test_a_broker_that_restarts_empty_under_a_busy_worker(
-    ledger_url: str, own_broker: tuple[str, Any], sandbox: Sandbox, tmp_path: Path
-) -> None:
-    url, restart = own_broker
-    sandbox.script(
-        [{"vendor": "stripe", "path": "/v1/payment_intents", "do": "latency", "seconds": 0.1}]
-    )
-    with Harness(ledger_url, url, sandbox, tmp_path) as harness:
-        worker = harness.worker(FERRYMAN_CONCURRENCY="4")
-        jobs = [harness.charge(n=n) for n in range(100)]
-        for part in (10, 40):
-            until(lambda least=part: len(harness.rows(DONE)) >= least, 40)
-            restart()
-
-        assert harness.all_ended(jobs, seconds=60) == {"succeeded": 100}
-        assert worker.poll() is None
-        assert len(sandbox.effects(vendor="stripe", kind="charge")) == 100

@@ -273,7 +273,7 @@ async def test_a_mail_that_was_sent_after_a_person_gave_it_up_says_so(driver: Dr
     job_id = await driver.enqueue("send_email", MAIL)
     execution = await driver.claim(job_id)
     done = await execution._run()
-    await driver.rows("UPDATE ferryman.emails SET status = 'unknown'")
+    await driver.rows("UPDATE ferryman.mails SET status = 'unknown'")
     await resolved_as_failed(driver, job_id)
     assert done is not None
 

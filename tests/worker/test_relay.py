@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -38,6 +39,12 @@ class Rig:
         query = "SELECT ferryman.enqueue('charge', %s, priority => %s)::text AS id"
         rows = [self.connection.execute(query, (Jsonb(CHARGE), priority)) for _ in range(count)]
         return [row.fetchone()["id"] for row in rows]  # type: ignore[index]
+
+    def part(self, count: int) -> list[str]:
+        """Jobs of a batch."""
+        ids = self.enqueue(count, "low")
+        self.sql("UPDATE ferryman.jobs SET batch_id = %s WHERE id = ANY(%s)", uuid4(), ids)
+        return ids
 
     def tick(self) -> int:
         return self.relay.tick(self.connection)
@@ -163,7 +170,7 @@ def test_what_strangers_send_is_refused_and_stops_nothing(rig: Rig) -> None:
         "headers": {"task": "ferryman.charge", "id": "01920488-9612-7123-8945-123456789012"},
         "body": "W1tdLCB7fSwge31d",
     }
-    bad = [
+    bad: list[bytes | str] = [
         b"garbage",
         json.dumps(envelope | {"headers": {"task": "ferryman.charge", "id": 5}}),
         json.dumps(envelope | {"headers": envelope["headers"] | {"task": "ferryman.a\0b"}}),
@@ -205,3 +212,56 @@ def test_a_vendor_that_has_just_come_back_is_not_given_all_at_once(rig: Rig) -> 
 
     assert rig.tick() == 64
     assert rig.tick() == 0
+
+
+def test_few_jobs_of_batches_are_under_way_and_others_pass_them(rig: Rig) -> None:
+    rig.relay._parts["stripe"] = 3
+    parts = rig.part(10)
+    singles = [rig.enqueue(2, priority) for priority in ("low", "normal", "high")]
+    low, normal, high = singles
+
+    assert rig.tick() == 3 + 6
+    assert rig.queue() == high + normal + parts[:3] + low
+    rig.sql(
+        "UPDATE ferryman.jobs SET status = 'running', published_at = NULL WHERE id = ANY(%s)",
+        parts[:2],
+    )
+    late = rig.enqueue()
+    assert rig.tick() == 1, "those that run are under way as well"
+    assert rig.queue()[-1:] == late
+    rig.sql("UPDATE ferryman.jobs SET status = 'succeeded' WHERE id = ANY(%s)", parts[:2])
+    assert rig.tick() == 2
+
+
+def test_a_tick_that_keeps_a_batch_back_comes_again_soon(rig: Rig) -> None:
+    rig.relay._parts["stripe"] = 3
+    rig.part(5)
+    rig.tick()
+    assert not rig.relay._kept_back, "it comes again soon because it has moved some"
+    assert rig.tick() == 0
+    assert rig.relay._kept_back
+    rig.sql("UPDATE ferryman.jobs SET status = 'succeeded', published_at = NULL")
+    rig.tick()
+
+    assert not rig.relay._kept_back
+
+
+def test_jobs_of_a_batch_that_a_wiped_broker_lost_go_again_and_no_others(rig: Rig) -> None:
+    rig.relay._parts["stripe"] = 3
+    lost = rig.part(10)[:3]
+    rig.tick()
+    rig.broker.flushdb()
+    rig.published_ago(6)
+
+    assert rig.tick() == 3
+    assert sorted(rig.queue()) == sorted(lost)
+
+
+def test_a_paused_batch_takes_no_place_of_another(rig: Rig) -> None:
+    rig.relay._parts["stripe"] = 3
+    rig.part(3)
+    rig.tick()
+    rig.sql("UPDATE ferryman.jobs SET run_at = '9000-01-01'")
+    rig.part(5)
+
+    assert rig.tick() == 3

@@ -13,6 +13,7 @@ ARGS = (
     '{"customer": "user-42", "amount": 1250, "currency": "usd", "payment_method": "pm_card_visa"}'
 )
 JOB = f'{{"kind": "charge", "args": {ARGS}}}'
+MAIL = "--subject Hello --text 'Dear reader, …'"
 # Whose payer has to agree on PayPal's page: the job waits, and its result has the link.
 BY_PAYPAL = ARGS.replace("pm_card_visa", "paypal")
 
@@ -42,6 +43,10 @@ def banner(home: Path, state: dict[str, Any], *, with_token: bool) -> str:
             f"  {command} jobs",
             f"  {_curl(state['api_url'], with_token)}",
             "",
+            "And to everyone in a CSV (docs/email.md):",
+            "",
+            f"  {command} email people.csv {MAIL}",
+            "",
         ]
     )
 
@@ -59,8 +64,9 @@ def _who_may(with_token: bool) -> str:
 def _vendors(state: dict[str, Any]) -> str:
     if state["sandbox_url"] is None:
         return "the real ones, for which the environment has keys (--sandbox: fakes)"
-    fakes = f"Stripe, PayPal and SendGrid {state['sandbox_url']}, S3 {state['s3_url']}/{BUCKET}"
-    return f"{fakes}  fakes, which send webhooks; nothing leaves this machine"
+    names = f"Stripe, PayPal, SendGrid and Twilio {state['sandbox_url']}"
+    told = "fakes, which send webhooks; nothing leaves this machine"
+    return f"{names}, S3 {state['s3_url']}/{BUCKET}  {told}"
 
 
 def _paypal(command: str, state: dict[str, Any]) -> list[str]:
