@@ -5,9 +5,7 @@ Where it looks: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
 
 from __future__ import annotations
 
-import asyncio
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,27 +31,6 @@ class Found(NamedTuple):
         return getattr(self.source, "refresh_needed", bool)()
 
 
-class Identity:
-    """The keys of this process, looked for in a thread, once for all who wait for them."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aws")
-        self._fingerprint = ""
-        self._answer: Future[Found] | None = None
-
-    async def keys(self, fingerprint: str) -> ReadOnlyCredentials:
-        """Another fingerprint makes it look anew. Raises Misconfigured naming what is missing."""
-        answer = self._answer if fingerprint == self._fingerprint else None
-        if answer is None or (answer.done() and answer.exception()):
-            answer = self._thread.submit(_find)
-        elif answer.done() and answer.result().aged():
-            answer = self._thread.submit(_find, answer.result().source)
-        self._fingerprint, self._answer = fingerprint, answer
-        if not answer.done():
-            await asyncio.shield(asyncio.wrap_future(answer))
-        return answer.result().keys
-
-
 def region() -> str:
     found = (os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
     return next(filter(None, found), "us-east-1")
@@ -69,11 +46,12 @@ def signed(url: str, keys: ReadOnlyCredentials) -> dict[str, str]:
     return dict(request.headers)
 
 
-def _find(source: Credentials | None = None) -> Found:
+def find(before: Found | None = None) -> Found:
+    """The keys, or those found before, renewed. Raises Misconfigured naming what is missing."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        if found := source or _source():
+        if found := before.source if before else _source():
             return Found(found, found.get_frozen_credentials())
     except (BotoCoreError, ClientError, OSError, KeyError, ValueError, RuntimeError) as error:
         name = getattr(error, "kwargs", {}).get("cred_var")

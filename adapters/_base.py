@@ -134,12 +134,17 @@ class Misconfigured(VendorError):
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request without its credentials, which are added on the way out and never stored."""
+    """One HTTP request without its credentials, which are added on the way out and never stored.
+
+    `opaque`: it carries somebody's content, there or back. No more than its length is kept, and
+    the answer is handed on as the vendor stores it, not unpacked.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes = b""
+    opaque: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,8 @@ class Call(Protocol):
         ...
 
     async def read(self, request: Request, *, credentials: Mapping[str, str]) -> Response:
-        """Send a request without effect. Raises as `write` does, Unavailable for Unknown."""
+        """Send a request without effect, or one of a step that `act` has marked and that is
+        harmless to repeat. Raises as `write` does, Unavailable for Unknown."""
         ...
 
     async def act(self, step: str, described: Row, *, key: str, repeat: Repeat) -> None:

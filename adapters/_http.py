@@ -77,6 +77,7 @@ class Client:
             _url(request.url),
             headers={**request.headers, **credentials},
             content=request.body,
+            extensions={"unpack": not request.opaque},
         )
         try:
             async with asyncio.timeout(self._seconds):
@@ -215,8 +216,8 @@ class HttpCall:
             "status_code": answer.status if answer else None,
             "vendor_request_id": _request_id(answer) if answer else None,
             "latency_ms": gate.milliseconds(),
-            "request": _shown(request.headers, request.body),
-            "response": _shown(answer.headers, answer.body)
+            "request": _sent(request),
+            "response": _came(request, answer)
             if answer
             else {"error": failure.message if failure else "the attempt was ended"},
             "at": gate.at,
@@ -270,6 +271,18 @@ def _failed_write(answer: Response, repeat: Repeat) -> VendorError:
 
 def _says(answer: Response) -> str:
     return f"the vendor answered {answer.status}"
+
+
+def _sent(request: Request) -> Row:
+    if request.opaque:
+        return {"bytes": len(request.body)}
+    return _shown(request.headers, request.body)
+
+
+def _came(request: Request, answer: Response) -> Row:
+    if request.opaque and answer.status < 400:
+        return {"bytes": len(answer.body)}
+    return _shown(answer.headers, answer.body)
 
 
 def _shown(headers: Mapping[str, str], body: bytes) -> Row:

@@ -24,14 +24,13 @@ from obstore.exceptions import (
 )
 from uuid_utils.compat import uuid7
 
-from adapters import _redact
+from adapters import _redact, _storage
 from adapters._base import (
     Call,
     Misconfigured,
     NotSent,
     Refused,
     Row,
-    Throttled,
     Unavailable,
     VendorError,
 )
@@ -165,7 +164,7 @@ def translate(error: Exception, credentials: str) -> VendorError | None:
         code = CODE.search(text)
         return answered(int(found[1]), code[1] if code else "", credentials)
     if isinstance(error, PreconditionError | AlreadyExistsError):
-        return _changed(None)
+        return _storage.changed()
     if "Received redirect" in text:
         return elsewhere(None)
     if isinstance(error, BaseError):
@@ -175,35 +174,21 @@ def translate(error: Exception, credentials: str) -> VendorError | None:
     return None
 
 
-def answered(status: int, code: str, credentials: str) -> VendorError:  # noqa: PLR0911 - a table
+def answered(status: int, code: str, credentials: str) -> VendorError:
     """The error of an answer with that status and, where the body tells one, that code."""
-    match status:
-        case 404 if code == "NoSuchBucket":
-            # A typo in one job must not pause the vendor for all, as Misconfigured would.
-            return Refused("there is no bucket with that name", code="bucket_not_found", status=404)
-        case 404:
-            return Refused("there is no such object", code="not_found", status=404)
-        case 301 | 307:
-            return elsewhere(status)
-        case 409 | 412:
-            return _changed(status)
-        case 429:
-            return Throttled("the vendor's rate limit is reached", status=429)
-        case 401 | 403:
-            return Misconfigured(f"{credentials} is not accepted for the bucket", status=status)
-    if code in CREDENTIAL_CODES:
+    if status == 404 and code == "NoSuchBucket":
+        return _storage.no_bucket()
+    if status in (301, 307):
+        return elsewhere(status)
+    if status == 400 and code in CREDENTIAL_CODES:
         return Misconfigured(f"{credentials} is not accepted for the bucket", status=status)
-    if status >= 500 or status == 408 or code in PASSING_CODES:
+    if status == 400 and code in PASSING_CODES:
         return Unavailable(f"the vendor answered {status}", status=status)
-    return Refused(f"the vendor answered {status}", status=status)
+    return _storage.answered(status, credentials)
 
 
 def elsewhere(status: int | None) -> VendorError:
     return Misconfigured("AWS_REGION is not the region of the bucket", status=status)
-
-
-def _changed(status: int | None) -> VendorError:
-    return Unavailable("the object changed meanwhile", code="source_changed", status=status)
 
 
 def _lost(kind: re.Match[str] | None) -> VendorError:

@@ -27,7 +27,7 @@ FIELDS = re.compile(
     re.IGNORECASE,
 )
 # Of an address; there, other names than in a body are harmless (`list-type`, `page_token`).
-URL_FIELDS = frozenset({"client_secret", "access_token", "signature", "token", "key"})
+URL_FIELDS = frozenset({"client_secret", "access_token", "signature", "token", "key", "upload_id"})
 KEYS = re.compile(
     r"\b(?:(?:sk|rk|pk|whsec)_\w{4,}|SG\.[\w.-]{8,}|AKIA[0-9A-Z]{12,}|pat-\w+-[\w-]{8,}"
     r"|A21AA[\w-]{20,})"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from adapters._base import Call
+from adapters._base import Call, Misconfigured, Refused, Throttled, Unavailable, VendorError
 
 # User metadata that ferryman gives to each object it writes, since neither an ETag nor a time
 # proves content: the SHA-256 in hex, and for a copy between buckets the ETag of its source.
@@ -26,6 +26,12 @@ class Stored:
     size: int
     last_modified: datetime | None
     etag: str | None
+    version: str | None = None
+    """What the vendor calls exactly this content of that key, where it has a word for it."""
+    crc32c: str | None = None
+    """Of the content, in hex, where the vendor tells it."""
+    metadata: Mapping[str, str] | None = None
+    """The user's, where the listing brings it."""
 
 
 @dataclass(frozen=True)
@@ -68,3 +74,33 @@ class Storage(Protocol):
     async def delete(self, call: Call, bucket: str, key: str) -> None:
         """Remove the object; that it is gone already is no error."""
         ...
+
+
+def answered(status: int, credentials: str) -> VendorError:
+    """The error of an answer with that status. `credentials`: the setting to look at when it is
+    refused."""
+    match status:
+        case 404:
+            return Refused("there is no such object", code="not_found", status=404)
+        case 409 | 412:
+            return changed(status)
+        case 429:
+            return Throttled("the vendor's rate limit is reached", status=429)
+        case 401 | 403:
+            return Misconfigured(f"{credentials} is not accepted for the bucket", status=status)
+    if status >= 500 or status == 408:
+        return Unavailable(f"the vendor answered {status}", status=status)
+    return Refused(f"the vendor answered {status}", status=status)
+
+
+def no_bucket() -> VendorError:
+    # A typo in one job must not pause the vendor for all, as Misconfigured would.
+    return Refused("there is no bucket with that name", code="bucket_not_found", status=404)
+
+
+def changed(status: int | None = None) -> VendorError:
+    return Unavailable("the object changed meanwhile", code="source_changed", status=status)
+
+
+def mismatch() -> VendorError:
+    return Unavailable("the content is not the announced one", code="checksum_mismatch")

@@ -57,6 +57,7 @@ class Transport(httpx.AsyncBaseTransport):
             headers=request.headers.multi_items(),
             data=request.content or None,
             allow_redirects=False,
+            auto_decompress=request.extensions.get("unpack", True),
             timeout=self._timeout,
         )
         async with sending as answer:

@@ -13,8 +13,9 @@ from xml.etree import ElementTree
 from obstore.store import S3Store
 
 from adapters import _base
-from adapters._aws import ID, SECRET, SERVES, TOKEN, Identity, region, signed
+from adapters._aws import ID, SECRET, SERVES, TOKEN, find, region, signed
 from adapters._base import Call, Misconfigured, Request, Response, Unavailable
+from adapters._identity import Identity
 from adapters._obstore import Bucket, answered
 from adapters._storage import Content, Stored
 from ferryman.policies import policy
@@ -35,7 +36,7 @@ class Adapter(_base.Adapter):
     secrets = (ID, SECRET, TOKEN)
 
     def __init__(self) -> None:
-        self._identity = Identity()
+        self._identity = Identity("aws", find)
         self._buckets: OrderedDict[tuple[str, ...], Bucket] = OrderedDict()
 
     def address(self) -> str:
@@ -124,7 +125,7 @@ class Adapter(_base.Adapter):
         }
 
     async def _keys(self) -> ReadOnlyCredentials:
-        return await self._identity.keys(self.fingerprint())
+        return (await self._identity.found(self.fingerprint())).keys
 
 
 def _parsed(answer: Response) -> ElementTree.Element:

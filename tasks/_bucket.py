@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
-from adapters._base import Call, Refused, Unavailable
-from adapters._storage import SHA256, SOURCE_ETAG, Content, Storage, Stored
+from adapters._base import Call, Refused
+from adapters._storage import SHA256, SOURCE_ETAG, Content, Storage, Stored, mismatch
 from ferryman.locations import Location
 from tasks._ends import Entry, Proof, Written
 
@@ -28,7 +28,7 @@ class BucketEnd:
                 key = stored.key.removeprefix(self.prefix)
                 # Consoles show folders by empty objects of that name: they are no content.
                 if stored.size or (key and not key.endswith("/")):
-                    yield Entry(key, stored.size, stored.last_modified, _bare(stored.etag))
+                    yield _entry(key, stored)
         except Refused as error:
             if error.code != "bucket_not_found":
                 raise
@@ -37,8 +37,11 @@ class BucketEnd:
 
     async def proof(self, entry: Entry) -> Proof:
         """What the bucket can tell of the entry's content."""
-        known = await self._storage.attributes(self._call, self.bucket, self.prefix + entry.key)
-        return Proof(known.get(SHA256), entry.etag, known.get(SOURCE_ETAG))
+        known = entry.metadata
+        if known is None:
+            key = self.prefix + entry.key
+            known = await self._storage.attributes(self._call, self.bucket, key)
+        return Proof(known.get(SHA256), entry.etag, known.get(SOURCE_ETAG), entry.crc32c)
 
     async def matches(self, entry: Entry, proof: Proof) -> bool:
         if entry.etag and entry.etag in (proof.source_etag, proof.etag):
@@ -51,13 +54,14 @@ class BucketEnd:
             entry.size,
             entry.last_modified,
             f'"{entry.etag}"' if entry.etag else None,
+            entry.version,
         )
         content = await self._storage.get(self._call, self.bucket, stored)
         attributes = dict(content.attributes)
         if isinstance(content.data, bytes):
             digest = await asyncio.to_thread(_sha256, content.data)
             if attributes.setdefault(SHA256, digest) != digest:
-                raise Unavailable("the content is not the announced one", code="checksum_mismatch")
+                raise mismatch()
         attributes.pop(SOURCE_ETAG, None)
         if entry.etag:
             attributes[SOURCE_ETAG] = entry.etag
@@ -69,6 +73,18 @@ class BucketEnd:
 
     async def delete(self, key: str) -> None:
         await self._storage.delete(self._call, self.bucket, self.prefix + key)
+
+
+def _entry(key: str, stored: Stored) -> Entry:
+    return Entry(
+        key,
+        stored.size,
+        stored.last_modified,
+        _bare(stored.etag),
+        version=stored.version,
+        crc32c=stored.crc32c,
+        metadata=stored.metadata,
+    )
 
 
 def _bare(etag: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,6 +29,12 @@ class Entry:
     """Why it is not to be carried over."""
     path: str | None = None
     """Where a file really lies below the root, when a link leads to it."""
+    version: str | None = None
+    """What the bucket calls exactly this content."""
+    crc32c: str | None = None
+    """Of the content, where the bucket's listing tells it."""
+    metadata: Mapping[str, str] | None = None
+    """Likewise; None: it has to be asked for."""
 
     @property
     def order(self) -> bytes:
@@ -43,6 +49,8 @@ class Proof:
     sha256: str | None
     etag: str | None
     source_etag: str | None
+    crc32c: str | None = None
+    """Only 32 bits, but beside an equal size it is what Google's own tools go by."""
 
     @property
     def md5(self) -> str | None:

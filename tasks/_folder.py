@@ -18,7 +18,8 @@ from typing import Final
 from uuid import UUID
 
 from adapters._base import Unavailable
-from adapters._storage import PART_BYTES, SHA256, Content
+from adapters._storage import PART_BYTES, SHA256, Content, mismatch
+from tasks import _digests
 from tasks._ends import Entry, Proof, Unsyncable, Written
 from tasks._rooted import Landing, Root
 
@@ -49,10 +50,10 @@ class Folder:
                 yield entry
 
     async def matches(self, entry: Entry, proof: Proof) -> bool:
-        name, digest = ("sha256", proof.sha256) if proof.sha256 else ("md5", proof.md5)
-        if digest is None:
-            return False
-        return await asyncio.to_thread(self._digest, entry, name) == digest
+        known = {"sha256": proof.sha256, "md5": proof.md5, "crc32c": proof.crc32c}
+        # The first that is known is the strongest.
+        name, digest = next(((n, d) for n, d in known.items() if d), ("", ""))
+        return bool(name) and await asyncio.to_thread(self._digest, entry, name) == digest
 
     async def read(self, entry: Entry) -> Content:
         """The file's content; what changes while it is read is never taken for whole."""
@@ -122,9 +123,7 @@ class Folder:
     def _digest(self, entry: Entry, algorithm: str) -> str:
         with self._open(entry) as file:
             before = os.fstat(file.fileno())
-            digest = hashlib.file_digest(
-                file, lambda: hashlib.new(algorithm, usedforsecurity=False)
-            )
+            digest = hashlib.file_digest(file, lambda: _digests.new(algorithm))
             _compare(before, file)
         return digest.hexdigest()
 
@@ -170,7 +169,7 @@ def _land(landing: Landing, content: Content) -> Written:
     """Verify against what the bucket announced, then take the place."""
     announced = content.attributes.get(SHA256)
     if landing.size != content.size or announced not in (None, landing.sha256):
-        raise Unavailable("the content is not the announced one", code="checksum_mismatch")
+        raise mismatch()
     landing.land()
     return Written(None, landing.sha256)
 

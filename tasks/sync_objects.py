@@ -16,7 +16,6 @@ from tasks._folder import Folder
 from tasks._record import Record
 from tasks._sync import Place, Sync
 
-SCHEMES = {"s3": "s3"}
 # Above this share of the target's objects a delete is more likely a mistake.
 MOST_DELETED_PERCENT = 10
 MOST_LISTED = 10
@@ -127,7 +126,7 @@ async def _place(attempt: Attempt[requests.SyncObjects], side: str, address: str
 
 
 def _check_vendor(attempt: Attempt[requests.SyncObjects], side: str, location: Location) -> None:
-    if SCHEMES.get(location.scheme) != attempt.vendor:
+    if f"{location.scheme}://" not in attempt.policy.prefixes.values():
         raise Refusal(
             "not_supported", f"{side}: {attempt.vendor} keeps no {location.scheme}:// buckets"
         )

@@ -11,7 +11,6 @@ from ferryman.cli import _follow, _show
 from ferryman.cli.jobs import as_json, place
 from ferryman.errors import InvalidArguments
 
-# Cloud Storage has an address, but no vendor yet: a job for it ends as `not_supported`.
 SCHEMES = ("file", "s3", "gs")
 
 
@@ -36,12 +35,13 @@ def sync(
 ) -> int:
     """Copy what is new or changed from SOURCE to DESTINATION.
 
-    Each is a folder, or s3://bucket/prefix.
+    Each is a folder, s3://bucket/prefix or gs://bucket/prefix (two buckets: of one cloud).
 
     \b
     Examples:
       ferryman sync ./photos s3://backup/photos --dry-run
       ferryman sync s3://backup/photos ./restored
+      ferryman sync ./photos gs://backup/photos
 
     Exit status: 0 done, 1 failed, 2 bad input, 3 unknown.
     """
@@ -77,5 +77,5 @@ def _address(field: str, given: str) -> str:
     if not mark:
         return file_address(Path(given))
     if scheme not in SCHEMES:
-        raise InvalidArguments(field, "must be a folder, or begin with s3://")
+        raise InvalidArguments(field, "must be a folder, or begin with s3:// or gs://")
     return given

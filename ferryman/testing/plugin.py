@@ -87,7 +87,8 @@ def _settings(env: Mapping[str, str]) -> set[str]:
     """What ferryman and its vendors read there: none of it is for a test."""
     from ferryman.policies import policies
 
-    prefixes = ("FERRYMAN_", "AWS_", *(f"{vendor.upper()}_" for vendor in policies()))
+    named = ("FERRYMAN_", "AWS_", "GOOGLE_APPLICATION_CREDENTIALS")
+    prefixes = (*named, *(f"{vendor.upper()}_" for vendor in policies()))
     return {name for name in env if name.startswith(prefixes)}
 
 

@@ -43,6 +43,8 @@ class Operation:
     """Whether it marks the write; else its job does, once for many."""
     timed: bool = True
     """Whether the call's time limit holds for it; else a client of its own keeps another."""
+    open: bool = False
+    """Whether an address on plain http (an emulator) is asked without any credential."""
     aside: Mapping[str, bytes] = field(default_factory=dict)
     """What else may be asked on the way ("POST /v1/oauth2/token"), and what each time is answered:
     see `tests.faulty.answer`."""

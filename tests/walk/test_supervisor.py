@@ -217,6 +217,8 @@ def test_the_sandbox_always_gets_the_calls_and_never_asks_for_keys(tmp_path: Pat
 
 def test_every_fake_vendor_is_pointed_at(tmp_path: Path) -> None:
     made = vendor_environment(tmp_path, Addresses(8080, 5555, 8090, 8091), {})
+    # Cloud Storage has no fake there: nobody is reached, least of all Google.
+    assert made["GCS_BASE_URL"] == "http://127.0.0.1:1"
     with running(folder=tmp_path / "sandbox") as sandbox:
         told = sandbox.environment()
     for name in ("PAYPAL_BASE_URL", "PAYPAL_WEBHOOK_ID", "PAYPAL_CERT_ROOT"):

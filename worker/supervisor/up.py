@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ferryman._root import root
+from ferryman.policies import policies
 from worker.supervisor.ports import LOOPBACK
 from worker.supervisor.processes import Process
 from worker.supervisor.readiness import http_answers, listens
@@ -20,6 +21,8 @@ MARGIN_SECONDS = 5.0
 BUCKET = "backup"
 # No credential, but a choice of the application.
 KEPT = ("FROM_EMAIL",)
+# A port where nothing listens.
+NOBODY = f"http://{LOOPBACK}:1"
 S3_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "sandbox",
     "AWS_SECRET_ACCESS_KEY": "sandbox",
@@ -50,7 +53,9 @@ def vendor_environment(
         return {}
     from sandbox.state import fakes
 
-    made = S3_CREDENTIALS | {"S3_BASE_URL": f"{addresses.url(addresses.s3)}"}
+    # Of a vendor without a fake none is reached either.
+    made = {f"{name.upper()}_BASE_URL": NOBODY for name in policies()}
+    made |= S3_CREDENTIALS | {"S3_BASE_URL": f"{addresses.url(addresses.s3)}"}
     for name, fake in fakes().items():
         made[f"{name.upper()}_BASE_URL"] = f"{addresses.url(addresses.sandbox)}/{name}"
         made |= {**fake.environment, **fake.webhook_environment(_sandbox_folder(home))}
