@@ -21,6 +21,7 @@ from tests.chaos.servers import Breakable, breakable
 from tests.harness import Harness
 
 SOAK = os.environ.get("CHAOS") == "1"
+long = pytest.mark.skipif(not SOAK, reason="takes long: make chaos")
 SEED = int(os.environ.get("CHAOS_SEED") or 1)
 SECONDS = float(os.environ.get("CHAOS_SECONDS") or 600)
 BEGUN = time.monotonic()

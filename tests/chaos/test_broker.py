@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from tests.chaos.conftest import Accounted, Scale
+from tests.chaos.conftest import Accounted, Scale, long
 from tests.chaos.people import CHARGES, outcomes, wrong_worker
 from tests.chaos.servers import Breakable
 from tests.harness import Harness, until
@@ -127,6 +127,7 @@ def test_the_same_message_twenty_times_to_two_workers(
     accounted(harness, jobs)
 
 
+@long
 def test_waits_and_calls_longer_than_the_visibility_timeout_run_once(
     harness: Harness, accounted: Accounted
 ) -> None:
@@ -184,10 +185,11 @@ def test_delays_of_any_length_run_once_and_not_early(
     accounted(harness, jobs[:4])
 
 
+@long
 def test_a_mountain_of_due_jobs_fits_into_a_small_broker_and_a_small_worker(
     harness: Harness, scale: Scale
 ) -> None:
-    count, window = scale(20_000, 100_000), 500
+    count, window = scale(10_000, 100_000), 500
     harness.rows(
         "SELECT count(*) FROM generate_series(1, %s) AS n, LATERAL ferryman.enqueue('charge',"
         " jsonb_build_object('customer', 'u' || n %% 10, 'amount', 100, 'currency', 'usd',"
@@ -197,7 +199,7 @@ def test_a_mountain_of_due_jobs_fits_into_a_small_broker_and_a_small_worker(
     worker = harness.worker(FERRYMAN_RELAY_WINDOW=str(window), FERRYMAN_CONCURRENCY="50")
     succeeded(harness, at_least=300)
     before, longest, seen = memory(worker), 0, 0
-    end = time.monotonic() + scale(6, 40)
+    end = time.monotonic() + scale(3, 40)
     while time.monotonic() < end:
         longest = max(longest, int(harness.redis().llen(QUEUE)))
         seen += 1

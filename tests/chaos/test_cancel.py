@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.chaos.conftest import Accounted, Scale
+from tests.chaos.conftest import Accounted, Scale, long
 from tests.chaos.people import CHARGES, MAILS, PATIENT, mail, outcomes, settled
 from tests.harness import Harness, until
 
@@ -23,6 +23,7 @@ def looking(harness: Harness) -> Harness:
     return harness
 
 
+@long
 def test_two_hundred_cancels_at_random_moments(
     looking: Harness, scale: Scale, accounted: Accounted
 ) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.chaos.conftest import Accounted, Scale
+from tests.chaos.conftest import Accounted, Scale, long
 from tests.chaos.people import CHARGES, MAILS, PATIENT, mail, mark, outcomes
 from tests.chaos.servers import Breakable
 from tests.chaos.wire import wired
@@ -42,6 +42,7 @@ def test_stopped_at_once_in_the_middle_of_a_run(
     accounted(broken, jobs)
 
 
+@long
 def test_gone_for_longer_than_the_lease_nobody_rescues_live_work(
     broken: Harness, servers_to_break: Breakable, accounted: Accounted
 ) -> None:

@@ -273,7 +273,7 @@ def pause(harness: Harness, vendor: str, path: str) -> float:
     return float(second - first)
 
 
-def test_fifty_refunds_at_once_give_back_no_more_than_was_paid(
+def test_many_refunds_at_once_give_back_no_more_than_was_paid(
     harness: Harness, scale: Scale, accounted: Accounted
 ) -> None:
     harness.sandbox.script(
@@ -292,10 +292,11 @@ def test_fifty_refunds_at_once_give_back_no_more_than_was_paid(
     charges = [pay(harness, n, amount=1000) for n in range(scale(1, 5)) for pay in BANKS]
     assert set(harness.all_ended(charges)) == {"succeeded"}
 
-    refunds = {charge: [refund(harness, charge, 100) for _ in range(25)] for charge in charges}
+    asked = scale(16, 25)
+    refunds = {charge: [refund(harness, charge, 100) for _ in range(asked)] for charge in charges}
 
     for charge, jobs in refunds.items():
-        assert harness.all_ended(jobs) == {"succeeded": 10, "failed": 15}
+        assert harness.all_ended(jobs) == {"succeeded": 10, "failed": asked - 10}
         assert codes(harness, jobs) == {"amount_exceeds_rest"}
         row = harness.row("SELECT * FROM ferryman.charges WHERE id = %s", (charge,))
         assert (row["refunded"], row["reserved"]) == (1000, 0)

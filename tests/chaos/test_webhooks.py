@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.chaos.conftest import Accounted, Scale
+from tests.chaos.conftest import Accounted, Scale, long
 from tests.chaos.people import (
     CHARGES,
     PATIENT,
@@ -28,6 +28,7 @@ SELECT job_id FROM ferryman.interventions WHERE action = 'settle' AND who LIKE '
 PAYERS = "SELECT FROM ferryman.charges WHERE status = 'requires_action'"
 
 
+@long
 def test_the_ledger_goes_away_among_deliveries(
     broken: Harness, servers_to_break: Breakable, scale: Scale, accounted: Accounted
 ) -> None:

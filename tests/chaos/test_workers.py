@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests import moto
-from tests.chaos.conftest import Accounted, Scale
+from tests.chaos.conftest import Accounted, Scale, long
 from tests.chaos.people import (
     CHARGES,
     MAILS,
@@ -82,7 +82,7 @@ def test_killed_again_and_again_with_300_jobs_in_bad_weather(
         "INSIDE_TIMEOUT": "1",
     }
     worker = wrong_worker(harness, **env)
-    for _ in range(scale(4, 25)):
+    for _ in range(scale(3, 25)):
         successor = wrong_worker(harness, **env)
         time.sleep(scale.random.uniform(0, 0.3))
         harness.kill(worker)
@@ -158,6 +158,7 @@ def test_a_mail_that_a_zombie_sent_is_never_sent_again(
     accounted(harness, [job])
 
 
+@long
 def test_poison_ends_alone(harness: Harness, accounted: Accounted) -> None:
     """One job kills every worker that runs it; a hundred others are there at the same time."""
     harness.sandbox.script([{**CHARGES, "do": "latency", "seconds": 0.1}])
@@ -195,6 +196,7 @@ def statuses(harness: Harness, jobs: list[UUID]) -> list[str]:
     return [row["status"] for row in found]
 
 
+@long
 def test_sigterm_under_load_leaves_what_was_sent_to_its_doubt(
     harness: Harness, accounted: Accounted
 ) -> None:
