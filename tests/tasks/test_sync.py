@@ -27,6 +27,7 @@ from tasks._rooted import Root
 from tasks.sync_objects import NotAll, SyncObjects
 from tests import moto
 from tests.adapters.doubles import Notes
+from tests.tasks.trees import plant, tree
 
 BUCKET, OTHER = "ferryman-tests", "ferryman-copies"
 TREE = {
@@ -120,20 +121,6 @@ async def sync(
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return plant(tmp_path / "source", TREE)
-
-
-def plant(root: Path, tree: dict[str, bytes]) -> Path:
-    for key, data in tree.items():
-        path = root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return root
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """Every file, by its path below the root."""
-    files = (path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def under(prefix: str, found: dict[str, bytes]) -> dict[str, bytes]:

@@ -22,6 +22,7 @@ from tasks._base import Attempt, Done, Refusal
 from tasks.sync_objects import NotAll, SyncObjects
 from tests import gcs
 from tests.adapters.doubles import Notes
+from tests.tasks.trees import plant, tree
 
 TREE = {
     "a.txt": b"a",
@@ -101,19 +102,6 @@ async def sync(
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return plant(tmp_path / "source", TREE)
-
-
-def plant(root: Path, tree: dict[str, bytes]) -> Path:
-    for key, data in tree.items():
-        path = root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return root
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    files = (path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 async def test_a_folder_goes_there_on_and_back_and_is_not_sent_twice(
