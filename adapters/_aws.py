@@ -6,10 +6,12 @@ Where it looks: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from adapters._base import Misconfigured
+from adapters._base import Misconfigured, Request
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -36,14 +38,29 @@ def region() -> str:
     return next(filter(None, found), "us-east-1")
 
 
-def signed(url: str, keys: ReadOnlyCredentials) -> dict[str, str]:
-    """The headers that prove to S3 who GETs `url`, whose query is percent-encoded throughout."""
-    from botocore.auth import S3SigV4Auth
+def signed(request: Request, keys: ReadOnlyCredentials, sha256: str) -> dict[str, str]:
+    """The headers that prove to S3 who sends the request, whose query is percent-encoded
+    throughout, and that its body is the one of that SHA-256, in hex."""
     from botocore.awsrequest import AWSRequest
 
-    request = AWSRequest("GET", url)
-    S3SigV4Auth(keys, "s3", region()).add_auth(request)
-    return dict(request.headers)
+    proof = AWSRequest(request.method, request.url, dict(request.headers))
+    proof.context["sha256"] = sha256
+    _signer()(keys, "s3", region()).add_auth(proof)
+    given: Mapping[str, str] = request.headers
+    return {name: value for name, value in proof.headers.items() if name not in given}
+
+
+@cache
+def _signer() -> Any:
+    from botocore.auth import S3SigV4Auth
+
+    class Signer(S3SigV4Auth):  # type: ignore[misc] # botocore ships no types
+        """botocore's own would hash the body once more, and within the event loop."""
+
+        def payload(self, request: Any) -> str:
+            return str(request.context["sha256"])
+
+    return Signer
 
 
 def find(before: Found | None = None) -> Found:

@@ -51,6 +51,8 @@ class VendorError(Exception):
         self.message = message
         self.code = code or self.default_code
         self.status = status
+        self.vendor: str | None = None
+        """Whose error it is, where that is known; None: that of the job's own vendor."""
 
     def as_error(self) -> Row:
         """The `error` of a job: `{"code", "message", "type", "status"?}`."""

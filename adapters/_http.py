@@ -75,7 +75,8 @@ class Client:
         built = httpx.Request(
             request.method,
             _url(request.url),
-            headers={**request.headers, **credentials},
+            # An object's metadata may be in any language, and goes as it is.
+            headers=httpx.Headers({**request.headers, **credentials}, encoding="utf-8"),
             content=request.body,
             extensions={"unpack": not request.opaque},
         )

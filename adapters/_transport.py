@@ -13,9 +13,14 @@ from typing import Any
 
 import aiohttp
 import httpx
+import yarl
+from aiohttp.abc import AbstractStreamWriter
 
 # Far above any concurrency of ours: the slots of the pool are the limit, not the connector.
 MOST_CONNECTIONS = 1000
+# A body that is longer is written so much at a time: at once it would be copied whole and hold up
+# the loop. 64 bodies of 8 MiB took 0.6 of the time, and 0.6 of the CPU.
+SLICE_BYTES = 256 * 1024
 KEEPALIVE_SECONDS = 30
 
 
@@ -41,6 +46,28 @@ class Whole(httpx.AsyncByteStream):
         yield self.body
 
 
+class _Sliced(aiohttp.Payload):
+    """A long body."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, *_: str) -> str:
+        raise TypeError("a body is no text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        whole = memoryview(self._value)
+        for start in range(0, len(whole), SLICE_BYTES):
+            await writer.write(whole[start : start + SLICE_BYTES])
+
+
+def _body(content: bytes) -> bytes | _Sliced | None:
+    if len(content) > SLICE_BYTES:
+        return _Sliced(content)
+    return content or None
+
+
 class Transport(httpx.AsyncBaseTransport):
     """One host's connections. Raises aiohttp's own errors: only they tell whether the request
     left, where httpx would call a cut after the effect a ConnectTimeout."""
@@ -53,9 +80,10 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         sending = self._connected().request(
             request.method,
-            str(request.url),
+            # As it is: another quoting of the same address has another signature.
+            yarl.URL(str(request.url), encoded=True),
             headers=request.headers.multi_items(),
-            data=request.content or None,
+            data=_body(request.content),
             allow_redirects=False,
             auto_decompress=request.extensions.get("unpack", True),
             timeout=self._timeout,

@@ -4,194 +4,175 @@ XML API, of which emulators know a part. Facts: https://cloud.google.com/storage
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Mapping
-from typing import cast
-from urllib.parse import quote, urlencode
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from uuid import uuid4
 
 import orjson
 
-from adapters import _base
-from adapters._base import (
-    Call,
-    Misconfigured,
-    Refused,
-    Request,
-    Response,
-    Throttled,
-    Unavailable,
-    VendorError,
+from adapters._base import Call, Misconfigured, Refused, Throttled, Unavailable, VendorError
+from adapters._gcs_objects import (
+    TOLD,
+    Digest,
+    Resource,
+    announced,
+    described,
+    placed,
+    read,
+    stored,
+    sums,
 )
-from adapters._gcs_objects import Digest, Resource, attributes, etag, read, stored
-from adapters._gcs_upload import GOES_ON, Upload
-from adapters._google import VARIABLE, find
-from adapters._identity import Identity
-from adapters._storage import PART_BYTES, Content, Stored, answered, changed, mismatch, no_bucket
+from adapters._gcs_upload import Uploads
+from adapters._gcs_wire import JSON, asks, condition, encrypted, named
+from adapters._storage import (
+    AS_THE_BUCKET,
+    Expect,
+    Manner,
+    Piece,
+    Placed,
+    Stored,
+    changed,
+    mismatch,
+    no_bucket,
+)
 
 PAGE_KEYS = 1000
-LISTED = "kind,nextPageToken,items(name,size,updated,generation,md5Hash,crc32c,metadata)"
+LISTED = f"kind,nextPageToken,items({','.join(TOLD)})"
 # Else an object stored as gzip would come unpacked, and longer than it is.
 AS_STORED = {"Accept-Encoding": "gzip"}
-# Cloud Storage also says by a 403 that a limit is reached.
-LIMITS = {"rateLimitExceeded", "userRateLimitExceeded"}
+DELETES_AT_ONCE = 16
 
 
-class Adapter(_base.Adapter):
-    vendor = "gcs"
-    base_url = "https://storage.googleapis.com"
-    base_url_variable = "GCS_BASE_URL"
-    secrets = (VARIABLE,)
-
-    def __init__(self) -> None:
-        self._identity = Identity("google", find)
-
-    def fingerprint(self) -> str:
-        """Another one also when other credentials stand in the same file."""
-        try:
-            at = os.stat(os.environ.get(VARIABLE, "")).st_mtime_ns
-        except (OSError, ValueError):
-            at = 0
-        return f"{super().fingerprint()}-{at:x}"
-
-    async def list(self, call: Call, bucket: str, prefix: str) -> AsyncIterator[Stored]:
-        token = ""
+class Adapter(Uploads):
+    async def pages(
+        self, call: Call, bucket: str, prefix: str, after: str = ""
+    ) -> AsyncIterator[Sequence[Stored]]:
+        begin, token = after.encode(), ""
         while True:
-            page = await self._page(call, bucket, prefix, token)
-            for found in page.get("items") or ():
-                yield stored(found)
+            page = await self._page(call, bucket, prefix, after, token)
+            found = [stored(one) for one in page.get("items") or ()]
+            # The listing begins with that key itself, where it is still there.
+            yield [one for one in found if one.key.encode() > begin]
             token = page.get("nextPageToken") or ""
             if not token:
                 return
 
-    async def attributes(self, call: Call, bucket: str, key: str) -> Mapping[str, str]:
-        return attributes(await self._object(call, bucket, key, None))
-
-    async def get(self, call: Call, bucket: str, stored: Stored) -> Content:
-        """The whole at once up to one part; beyond that part by part, each of the same version."""
-        known = await self._object(call, bucket, stored.key, stored.version)
-        parts = self._parts(call, bucket, stored, known)
-        if stored.size > PART_BYTES:
-            return Content(stored.size, parts, attributes(known))
-        data = b"".join([part async for part in parts])
-        return Content(len(data), data, attributes(known))
-
-    async def put(self, call: Call, bucket: str, key: str, content: Content) -> str | None:
-        _check(key)
-
-        async def ask(request: Request) -> Response:
-            return await self._ask(call, request, missing=no_bucket())
-
-        upload = Upload(ask, self.address(), bucket, key, content)
-        made = await upload.run()
+    async def look(self, call: Call, bucket: str, key: str) -> Stored | None:
         try:
-            upload.prove(made)
-        except Unavailable:
-            # It would be taken for the content that its metadata names.
-            known = str(made.get("generation"))
-            await self._remove(call, bucket, key, {"ifGenerationMatch": known})
-            raise
-        return etag(made)
-
-    async def delete(self, call: Call, bucket: str, key: str) -> None:
-        await self._remove(call, bucket, key, {})
-
-    async def _remove(self, call: Call, bucket: str, key: str, asked: Mapping[str, str]) -> None:
-        request = Request("DELETE", self._url(bucket, key, asked), {}, opaque=True)
-        try:
-            await self._ask(call, request)
+            answer = await self._ask(call, asks("GET", self._object(bucket, key), {}))
         except Refused as error:
             if error.status != 404:
                 raise
+            return None
+        return stored(read(answer, "object"))
 
-    async def _page(self, call: Call, bucket: str, prefix: str, token: str) -> Resource:
+    async def get(
+        self, call: Call, bucket: str, stored: Stored, span: tuple[int, int] | None = None
+    ) -> Piece:
+        """The whole only if it is what the vendor's own sum says. A part has none: whoever has put
+        all of them together compares with `stored.digests`."""
+        start, end = span or (0, stored.size)
+        version = {"generation": stored.version} if stored.version else {}
+        url = self._object(bucket, stored.key, alt="media", **version)
+        headers = dict(AS_STORED)
+        if end - start < stored.size:
+            headers["Range"] = f"bytes={start}-{end - 1}"
+        answer = await self._ask(call, asks("GET", url, headers), missing=changed(404))
+        whole = end - start == stored.size
+        told = announced(answer.headers.get("x-goog-hash", "")) | dict(stored.digests)
+        if len(answer.body) != end - start or (whole and not _is(answer.body, told)):
+            raise mismatch()
+        return Piece(answer.body)
+
+    async def put(
+        self,
+        call: Call,
+        bucket: str,
+        key: str,
+        data: bytes,
+        attributes: Mapping[str, str],
+        *,
+        expect: Expect,
+        manner: Manner = AS_THE_BUCKET,
+    ) -> Placed:
+        named(key)
+        digest, told = Digest(data).hex(), described(attributes, manner)
+        kind, body = _related({"name": key, **sums({"crc32c": digest}), **told}, data)
+        request = asks("POST", self._upload(bucket, "multipart", key, expect, manner), kind, body)
+        answer = await self._ask(call, request, missing=no_bucket(), writes=True)
+        made = read(answer, "object")
+        await self._prove(call, bucket, key, made, size=len(data), crc32c=digest)
+        return placed(made)
+
+    async def copy(
+        self,
+        call: Call,
+        bucket: str,
+        key: str,
+        origin: str,
+        stored: Stored,
+        attributes: Mapping[str, str],
+        *,
+        expect: Expect,
+        manner: Manner = AS_THE_BUCKET,
+    ) -> Placed | None:
+        """In as many steps as the vendor needs; a large object between two places needs several."""
+        source = {"sourceGeneration": stored.version, "ifSourceGenerationMatch": stored.version}
+        asked = {name: value for name, value in source.items() if value}
+        asked |= condition(expect) | encrypted(manner, "destinationKmsKeyName")
+        body = orjson.dumps(described(attributes, manner))
+        step: Resource = {}
+        while not step.get("done"):
+            if token := step.get("rewriteToken"):
+                asked["rewriteToken"] = token
+            elif step:
+                raise Unavailable("the vendor named no next step of a copy", status=200)
+            place = f"{named(stored.key)}/rewriteTo/b/{bucket}/o/{named(key)}"
+            url = self._address(f"storage/v1/b/{origin}/o/{place}", asked)
+            request = asks("POST", url, JSON, body)
+            answer = await self._ask(call, request, missing=changed(404), writes=True)
+            step = read(answer, "rewriteResponse")
+        made = step.get("resource") or {}
+        crc32c = stored.digests.get("crc32c")
+        await self._prove(call, bucket, key, made, size=stored.size, crc32c=crc32c)
+        return placed(made)
+
+    async def delete(
+        self, call: Call, bucket: str, doomed: Sequence[Stored]
+    ) -> Mapping[str, VendorError]:
+        """Cloud Storage has no request for many: several at once, until one meets what all would
+        meet."""
+        failed: dict[str, VendorError] = {}
+        waiting = iter(doomed)
+
+        async def remove() -> None:
+            for one in waiting:
+                try:
+                    await self._remove(call, bucket, one.key, one.version)
+                except VendorError as error:
+                    failed[one.key] = error
+                    if isinstance(error, Misconfigured | Throttled):
+                        failed.update((left.key, error) for left in waiting)
+
+        await asyncio.gather(*(remove() for _ in doomed[:DELETES_AT_ONCE]))
+        return failed
+
+    async def _page(self, call: Call, bucket: str, prefix: str, after: str, token: str) -> Resource:
         asked = {"prefix": prefix, "maxResults": str(PAGE_KEYS), "fields": LISTED}
-        if token:
-            asked["pageToken"] = token
-        query = urlencode(asked, quote_via=quote)
-        url = f"{self.address()}/storage/v1/b/{bucket}/o?{query}"
-        request = Request("GET", url, {}, opaque=True)
+        more = {"startOffset": after, "pageToken": token}
+        asked |= {name: value for name, value in more.items() if value}
+        request = asks("GET", self._objects(bucket, **asked), {})
         return read(await self._ask(call, request, missing=no_bucket()), "objects")
 
-    async def _object(self, call: Call, bucket: str, key: str, version: str | None) -> Resource:
-        asked = {"generation": version} if version else {}
-        request = Request("GET", self._url(bucket, key, asked), {}, opaque=True)
-        missing = changed(404) if version else None
-        return read(await self._ask(call, request, missing=missing), "object")
 
-    async def _parts(
-        self, call: Call, bucket: str, stored: Stored, known: Resource
-    ) -> AsyncIterator[bytes]:
-        """The last part is held back until all of them have proved to be what was stored."""
-        digest = Digest()
-        for start in range(0, max(stored.size, 1), PART_BYTES):
-            end = min(start + PART_BYTES, stored.size)
-            data = await self._range(call, bucket, known, (start, end), stored.size)
-            digest.add(data)
-            if end == stored.size:
-                digest.prove(known)
-            yield data
-
-    async def _range(
-        self, call: Call, bucket: str, known: Resource, span: tuple[int, int], size: int
-    ) -> bytes:
-        asked = {"alt": "media", "generation": str(known.get("generation"))}
-        start, end = span
-        headers = dict(AS_STORED)
-        if end - start < size:
-            headers["Range"] = f"bytes={start}-{end - 1}"
-        request = Request("GET", self._url(bucket, known["name"], asked), headers, opaque=True)
-        answer = await self._ask(call, request, missing=changed(404))
-        if len(answer.body) != end - start:
-            raise mismatch()
-        return answer.body
-
-    def _url(self, bucket: str, key: str, asked: Mapping[str, str]) -> str:
-        _check(key)
-        query = f"?{urlencode(asked)}" if asked else ""
-        return f"{self.address()}/storage/v1/b/{bucket}/o/{quote(key, safe='')}{query}"
-
-    async def _ask(
-        self, call: Call, request: Request, *, missing: VendorError | None = None
-    ) -> Response:
-        """One exchange that succeeded. `missing`: what a 404 means, if not that of an object."""
-        try:
-            answer = await call.read(request, credentials=await self._proof())
-        except Misconfigured as error:
-            raise _forbidden(error) from error
-        if answer.status == 404 and missing is not None:
-            raise missing
-        if answer.status >= 300 and answer.status != GOES_ON:
-            raise answered(answer.status, VARIABLE)
-        return answer
-
-    async def _proof(self) -> dict[str, str]:
-        """The header that tells who asks. An emulator is told nothing, unless a file is named: the
-        chain's tokens are for Google, and never go unencrypted to anybody else."""
-        emulated = self.address().startswith("http://")
-        if emulated and not os.environ.get(VARIABLE):
-            return {}
-        token = await self._identity.found(self.fingerprint())
-        return {"Authorization": f"Bearer {token.text}"}
+def _is(data: bytes, told: Mapping[str, str]) -> bool:
+    return told.get("crc32c") in (None, Digest(data).hex())
 
 
-def _check(key: str) -> None:
-    # Within an address these would name something else.
-    if key in ("", ".", ".."):
-        raise Refused("the object's key has no form that can be asked for", code="invalid_key")
-
-
-def _forbidden(error: Misconfigured) -> VendorError:
-    if error.status is None:
-        return error
-    body = error.answer.body if error.answer else b""
-    if error.status == 403 and LIMITS & _reasons(body):
-        return Throttled("the vendor's rate limit is reached", status=403)
-    return answered(error.status, VARIABLE)
-
-
-def _reasons(body: bytes) -> set[str]:
-    try:
-        errors = cast(list[Resource], orjson.loads(body)["error"]["errors"])
-        return {str(one.get("reason")) for one in errors}
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        return set()
+def _related(told: Resource, data: bytes) -> tuple[dict[str, str], bytes]:
+    """What is told of an object, and its content, as the two parts of one body."""
+    mark = uuid4().hex
+    head = f"--{mark}\r\nContent-Type: {JSON['Content-Type']}\r\n\r\n".encode()
+    kind = f"\r\n--{mark}\r\nContent-Type: {told['contentType']}\r\n\r\n".encode()
+    body = b"".join([head, orjson.dumps(told), kind, data, f"\r\n--{mark}--\r\n".encode()])
+    return {"Content-Type": f"multipart/related; boundary={mark}"}, body

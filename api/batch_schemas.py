@@ -1,4 +1,5 @@
-"""What goes in and out over HTTP about many recipients: batches, and whom nothing is sent to."""
+"""What goes in and out over HTTP about many at once: batches of recipients or objects, and whom
+nothing is sent to."""
 
 from __future__ import annotations
 
@@ -21,11 +22,14 @@ RecipientStatus = Literal[
     "cancelled",
 ]
 Channel = Literal["email", "sms"]
+ObjectAction = Literal["copy", "keep", "delete", "refuse", "compare"]
+ObjectOutcome = Literal["planned", "done", "failed", "refused", "cancelled"]
 SuppressionReason = Literal["bounce", "invalid", "complaint", "unsubscribe", "manual"]
 
 
 class Counts(BaseModel):
-    """A batch's recipients by what became of them; they sum to its total."""
+    """A batch's recipients by what became of them; they sum to its total. Of a sync: its objects;
+    `sent` are copied or deleted, `invalid` are refused."""
 
     waiting: int
     sending: int
@@ -36,6 +40,9 @@ class Counts(BaseModel):
     invalid: int
     duplicate: int
     cancelled: int
+    kept: int | None = Field(
+        None, description="of a sync alone: objects that were the same already"
+    )
 
 
 class Deliveries(BaseModel):
@@ -53,15 +60,29 @@ class Deliveries(BaseModel):
     unsubscribed: int
 
 
+class ObjectCounts(BaseModel):
+    """A sync's objects by what became of them, and their bytes; of a dry run, what would have."""
+
+    copied: int
+    kept: int = Field(description="the same already")
+    deleted: int
+    refused: int = Field(description="not carried over, since their names or kinds forbid it")
+    failed: int
+    waiting: int = Field(description="yet to be copied, compared or deleted, or just on their way")
+    bytes: int = Field(description="of all that are copied; as much as is known of that by now")
+    bytes_done: int
+
+
 class Batch(BaseModel):
-    """The recipients of one bulk job."""
+    """The recipients of one bulk job, or the objects of one sync."""
 
     id: UUID
-    kind: Literal["bulk_email", "bulk_sms"]
+    kind: Literal["bulk_email", "bulk_sms", "sync_objects"]
     status: Literal["running", "paused", "done", "cancelled"]
     reason: str | None = Field(description="why it is paused, or was cancelled")
-    total: int
+    total: int = Field(description="grows until it is planned")
     counts: Counts
+    objects: ObjectCounts | None = Field(None, description="of a sync alone")
     delivery: Deliveries
     per_minute: int | None = Field(description="no more leave in a minute; null: any number")
     created_at: Utc
@@ -93,6 +114,29 @@ class RecipientPage(BaseModel):
     """Recipients in the order of the list."""
 
     recipients: list[BatchRecipient]
+    next: str | None = Field(description="the `cursor` of the next page; null on the last one")
+
+
+class BatchObject(BaseModel):
+    """One of a sync's objects: what was to be done with it, and what became of that."""
+
+    key: str = Field(description="in the bucket, also of what lies in a folder beside it")
+    action: ObjectAction = Field(description="compare: what it comes to is yet to be found out")
+    outcome: ObjectOutcome
+    reason: str | None = Field(description="why it is refused, or why it failed")
+    size: int | None = Field(description="in bytes")
+    last_modified: Utc | None = Field(description="of the source, when it was listed")
+    bucket: str | None
+    etag: str | None
+    version: str | None = Field(description="what the destination calls this content")
+    checksum: str | None = Field(description="SHA-256 in hex, where it is known")
+    at: Utc = Field(description="when this row was written last")
+
+
+class ObjectPage(BaseModel):
+    """Objects in the order of their keys."""
+
+    objects: list[BatchObject]
     next: str | None = Field(description="the `cursor` of the next page; null on the last one")
 
 

@@ -1,4 +1,5 @@
-"""`/v1/batches`: how far a bulk job's recipients are, who they are, and a person's ways to act."""
+"""`/v1/batches`: how far a bulk job's recipients, or a sync's objects, are, who the recipients are,
+and a person's ways to act."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ router = APIRouter(
 _log = logging.getLogger("ferryman.api")
 
 Row = dict[str, Any]
-BatchId = Annotated[UUID, Path(description="`batch_id` of the bulk job")]
+BatchId = Annotated[UUID, Path(description="`batch_id` of the job")]
 Step = Callable[..., Coroutine[Any, Any, None]]
 
 # A hundred thousand children take some seconds, and so does a rare status among a million rows.
@@ -56,6 +57,7 @@ class Wanted(BaseModel):
 @router.get(
     "/{id}",
     response_model=batch_schemas.Batch,
+    response_model_exclude_unset=True,
     summary="A batch and its counts",
     responses=openapi.responses(404, 422),
 )
@@ -63,7 +65,7 @@ async def one(id: BatchId, ledger: TheLedger) -> Row:
     """The counts sum to `total` at every look."""
     found = await ledger.run(lambda connection: batches.one(connection, id))
     if found is None:
-        raise _no_batch()
+        raise no_batch()
     return found
 
 
@@ -105,13 +107,14 @@ async def _page(
         return found
 
     if (rows := await ledger.run(work, seconds=LONG_SECONDS)) is None:
-        raise _no_batch()
+        raise no_batch()
     return rows
 
 
 @router.post(
     "/{id}/pause",
     response_model=batch_schemas.Batch,
+    response_model_exclude_unset=True,
     summary="Let nothing more of a batch start",
     responses=PROBLEMS,
     openapi_extra=WHY,
@@ -124,6 +127,7 @@ async def pause(request: Request, id: BatchId, ledger: TheLedger) -> Row:
 @router.post(
     "/{id}/resume",
     response_model=batch_schemas.Batch,
+    response_model_exclude_unset=True,
     summary="Go on with a paused batch",
     responses=PROBLEMS,
     openapi_extra=WHY,
@@ -136,6 +140,7 @@ async def resume(request: Request, id: BatchId, ledger: TheLedger) -> Row:
 @router.post(
     "/{id}/cancel",
     response_model=batch_schemas.Batch,
+    response_model_exclude_unset=True,
     summary="Send no more of a batch",
     responses=PROBLEMS,
     openapi_extra=WHY,
@@ -148,6 +153,7 @@ async def cancel(request: Request, id: BatchId, ledger: TheLedger) -> Row:
 @router.post(
     "/{id}/retry",
     response_model=batch_schemas.Batch,
+    response_model_exclude_unset=True,
     summary="Send once more to those that failed",
     responses=PROBLEMS,
     openapi_extra=WHY,
@@ -168,7 +174,7 @@ async def _done(request: Request, ledger: Ledger, id: UUID, step: Step) -> Row:
     try:
         found = await ledger.run(work, seconds=LONG_SECONDS, twice=False)
     except _batch.NoSuchBatch:
-        raise _no_batch() from None
+        raise no_batch() from None
     except NotAllowed as error:
         raise Problem("not-possible", error.message) from None
     assert found is not None
@@ -176,5 +182,6 @@ async def _done(request: Request, ledger: Ledger, id: UUID, step: Step) -> Row:
     return found
 
 
-def _no_batch() -> Problem:
+def no_batch() -> Problem:
+    """What is answered where there is none."""
     return Problem("not-found", "There is no batch with that id.", field="id")

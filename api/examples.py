@@ -75,6 +75,27 @@ EXAMPLES: dict[str, Row] = {
 }
 # Other ways to ask for a kind.
 MORE: dict[str, Row] = {
+    "sync_objects, from one cloud to the other, exactly what is there": {
+        "kind": "sync_objects",
+        "args": {
+            "source": "s3://exports/daily",
+            "destination": "gs://exports-copy/daily",
+            "exclude": ["*.tmp", "drafts/**"],
+            "delete": True,
+            "max_delete": 25,
+            "bandwidth": 20_000_000,
+        },
+        "key": "exports-2030-01-31",
+    },
+    "sync_objects, only what would be done": {
+        "kind": "sync_objects",
+        "args": {
+            "source": "s3://backup/photos",
+            "destination": "file:///srv/restored",
+            "compare": "checksum",
+            "dry_run": True,
+        },
+    },
     "send_email, by a template": {
         "kind": "send_email",
         "args": {

@@ -1,11 +1,12 @@
-"""A batch's recipients as CSV: a page a transaction, so that a million of them hold nothing."""
+"""A batch's recipients, or objects, as CSV: a page a transaction, so that a million of them hold
+nothing."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,8 @@ from uuid import UUID
 import orjson
 
 Row = dict[str, Any]
-Pages = Callable[[UUID | None], Awaitable[list[Row]]]
+# Those that follow what the last row of the page before is known by.
+Pages = Callable[[Any], Awaitable[list[Row]]]
 
 MEDIA_TYPE = "text/csv"
 ROWS_AT_ONCE = 1000
@@ -42,27 +44,26 @@ FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 NUMBER = re.compile(r"\+[0-9]{1,15}")
 
 
-def headers(batch: UUID) -> dict[str, str]:
+def headers(batch: UUID, what: str = "recipients") -> dict[str, str]:
     """Of an answer that a browser saves, and does not show."""
     return {
-        "Content-Disposition": f'attachment; filename="recipients-{batch}.csv"',
+        "Content-Disposition": f'attachment; filename="{what}-{batch}.csv"',
         "X-Content-Type-Options": "nosniff",
     }
 
 
-async def table(first: list[Row], pages: Pages) -> AsyncIterator[bytes]:
-    """The whole of it, from its first page on. `pages` gives the one that follows an id."""
-    yield _written([COLUMNS])
+async def table(
+    first: list[Row], pages: Pages, columns: Mapping[str, str] = COLUMNS, *, last: str = "id"
+) -> AsyncIterator[bytes]:
+    """The whole of it, from its first page on. `pages` gives the one that follows what the last row
+    has as `last`."""
+    yield _written([columns])
     rows = first
     while rows:
-        yield _written(map(_cells, rows))
+        yield _written([cell(row[name]) for name in columns.values()] for row in rows)
         if len(rows) < ROWS_AT_ONCE:
             return
-        rows = await pages(rows[-1]["id"])
-
-
-def _cells(row: Row) -> list[str]:
-    return [cell(row[name]) for name in COLUMNS.values()]
+        rows = await pages(rows[-1][last])
 
 
 def _written(rows: Iterable[Iterable[str]]) -> bytes:

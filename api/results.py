@@ -134,10 +134,14 @@ class BulkSmsResult(BulkEmailResult):
 
 
 class SyncObjectsResult(BaseModel):
-    """What was done to make the destination hold what the source holds, in objects."""
+    """What was done to make the destination hold what the source holds, in objects. While it goes
+    only `batch_id`, `total` and `counts` are there, as they are at that moment."""
 
-    id: UUID
-    vendor: str
+    id: UUID | None = None
+    vendor: str | None = None
+    batch_id: UUID | None = Field(None, description="`/v1/batches/{id}` tells more, also later")
+    total: int | None = None
+    counts: Counts | None = None
     copied: int | None = None
     kept: int | None = Field(None, description="objects that were the same already")
     deleted: int | None = None

@@ -58,17 +58,18 @@ DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 Moment = Annotated[datetime, BeforeValidator(moment), DATE_TIME]
 QueryMoment = Annotated[datetime, BeforeValidator(moment_in_query), DATE_TIME]
 Utc = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC)), DATE_TIME]
-# What `_printable` takes, as the document can say it.
+printable = AfterValidator(_printable)
+# What that takes, as the document can say it.
 PRINTABLE: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
 Word = Annotated[
     str,
     Field(min_length=1, max_length=255, json_schema_extra=PRINTABLE),
-    AfterValidator(_printable),
+    printable,
 ]
 NoteText = Annotated[
     str,
     Field(min_length=1, max_length=500, json_schema_extra=PRINTABLE),
-    AfterValidator(_printable),
+    printable,
 ]
 # Spelled out in `results.py`: what stands in the ledger is shown, whoever wrote it.
 JobError = Annotated[dict[str, Any], WithJsonSchema({"$ref": "#/components/schemas/JobError"})]

@@ -23,6 +23,11 @@ DONE = "SELECT count(*) FROM ferryman.jobs WHERE status = 'succeeded'"
 CREDENTIALS = {
     "stripe": {"STRIPE_SECRET_KEY": "sk_test_bench"},
     "sendgrid": {"SENDGRID_API_KEY": "bench", "FROM_EMAIL": "bench@example.com"},
+    "s3": {
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    },
 }
 
 Ledger = psycopg.Connection[tuple[int]]

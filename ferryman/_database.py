@@ -51,6 +51,11 @@ JOBS = f"""
      ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608  # our own columns
 BATCH = "SELECT ferryman.batch(%(id)s) AS batch"
+OBJECTS = """
+SELECT key, bucket, action, outcome, reason, size, last_modified, etag, version, checksum, at
+  FROM ferryman.objects WHERE job_id = %(id)s AND key > %(after)s AND action = ANY(%(actions)s)
+ ORDER BY key LIMIT %(limit)s
+"""
 UPLOAD = "SELECT ferryman.upload(%(id)s) AS upload"
 PIECE = "SELECT ferryman.upload_piece(%(id)s, %(place)s, %(content)b)"
 UPLOADED = """
@@ -112,6 +117,12 @@ class Database:
         if found is None:
             raise NotFound()
         return found
+
+    def objects(self, id: UUID, actions: Sequence[str]) -> Iterator[Document]:
+        asked: dict[str, Any] = {"id": id, "actions": list(actions), "after": "", "limit": PAGE}
+        while rows := self._rows(OBJECTS, asked):
+            yield from map(_document, rows)
+            asked["after"] = rows[-1]["key"]
 
     def upload(self, file: BinaryIO, format: str) -> Document:
         found = uploads.inspected(file, format)

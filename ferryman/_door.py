@@ -41,6 +41,10 @@ class Door(Protocol):
     def batch(self, id: UUID) -> Document:
         """A batch and its counts."""
 
+    def objects(self, id: UUID, actions: Sequence[str]) -> Iterator[Document]:
+        """What a sync does to each of its objects, in the order of their keys, read page by page:
+        those with one of these actions."""
+
     def upload(self, file: BinaryIO, format: str) -> Document:
         """The list of recipients in a file that can be read twice: its id, format, rows, bytes and
         created_at. Raises InvalidArguments, naming the line at fault; then nothing is stored."""
@@ -77,8 +81,9 @@ class Controls(Protocol):
     def batch_step(self, id: UUID, step: str, note: str | None = None) -> Document:
         """Pause, resume, cancel or retry (what failed of) a batch; the batch after that."""
 
-    def recipients(self, id: UUID, statuses: Sequence[str]) -> Iterator[bytes]:
-        """A CSV, in pieces: the recipients of a batch that have one of these statuses."""
+    def table(self, id: UUID, what: str, filters: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
+        """A CSV, in pieces: the `recipients` or `objects` of a batch that meet all filters, each
+        of which names what will do."""
 
     def suppressions(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
         """The first `limit` that meet all of channel, address, reason, by channel and address."""

@@ -4,6 +4,7 @@ the API's rate limit kept out."""
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,10 @@ class Api:
     def batch(self, id: UUID) -> Document:
         return self._call("GET", f"v1/batches/{id}")
 
+    def objects(self, id: UUID, actions: Sequence[str]) -> Iterator[Document]:
+        asked = {"action": list(actions)}
+        return self._pages(f"batches/{id}/objects", asked, sys.maxsize)
+
     def upload(self, file: BinaryIO, format: str) -> Document:
         headers = {"Content-Type": media_type(format)}
         return self._call("POST", "v1/uploads", content=Body(file), headers=headers)
@@ -118,11 +123,11 @@ class Api:
     def batch_step(self, id: UUID, step: str, note: str | None = None) -> Document:
         return self._call("POST", f"v1/batches/{id}/{step}", json=_noted(note))
 
-    def recipients(self, id: UUID, statuses: Sequence[str]) -> Iterator[bytes]:
-        asked = {"format": "csv", "status": list(statuses)}
+    def table(self, id: UUID, what: str, filters: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
+        asked = {"format": "csv", **{name: list(words) for name, words in filters.items()}}
         with (
             self._reached(),
-            self._client.stream("GET", f"v1/batches/{id}/recipients", params=asked) as response,
+            self._client.stream("GET", f"v1/batches/{id}/{what}", params=asked) as response,
         ):
             if not response.headers.get("content-type", "").startswith("text/csv"):
                 response.read()
@@ -146,10 +151,11 @@ class Api:
     def sync_suppressions(self, vendor: str) -> Document:
         return self._call("POST", f"v1/vendors/{quote(vendor, safe='')}/sync-suppressions", json={})
 
-    def _pages(self, what: str, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
+    def _pages(self, path: str, filters: Mapping[str, Any], limit: int) -> Iterator[Document]:
         asked = {**filters, "limit": str(min(limit, PAGE))}
+        what = path.rpartition("/")[2]
         while limit > 0:
-            page = self._call("GET", f"v1/{what}", params=asked)
+            page = self._call("GET", f"v1/{path}", params=asked)
             yield from page[what][:limit]
             limit -= len(page[what])
             if not page.get("next"):

@@ -56,6 +56,7 @@ class Policy(BaseModel):
     batch_bytes: int = 1_000_000
     batch_in_flight: int = 0
     concurrency: int = 1
+    conditional_writes: bool = True
 
     def repeats_for(self, step: str) -> float:
         """How long the vendor key of that step is trusted to dedupe."""
@@ -74,6 +75,14 @@ def policies() -> dict[str, Policy]:
 def policy(vendor: str) -> Policy:
     """The policy of one vendor. Raises KeyError for a vendor without a table."""
     return policies()[vendor]
+
+
+def reached(scheme: str) -> str:
+    """The vendor whose addresses begin with `scheme://`. Raises KeyError where there is none."""
+    for vendor, known in policies().items():
+        if f"{scheme}://" in known.prefixes.values():
+            return vendor
+    raise KeyError(scheme)
 
 
 def routes() -> list[dict[str, Any]]:

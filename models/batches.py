@@ -31,12 +31,14 @@ UPDATE ferryman.batches SET status = 'paused', reason = :reason
  WHERE id = :batch AND status = 'running'
 """)
 # Out of every queue, and not late, however long it takes. One that is just being taken waits for
-# itself, and must not be waited for: it may want the batch's row.
+# itself, and must not be waited for: it may want the batch's row. One that its sync does not let
+# begin yet is out of them already.
 HOLD = text("""
 WITH held AS (
-  SELECT id FROM ferryman.jobs
-   WHERE batch_id = :batch AND id <> :batch AND status = 'waiting' AND NOT pending
-   ORDER BY id FOR UPDATE SKIP LOCKED
+  SELECT j.id FROM ferryman.jobs j LEFT JOIN ferryman.parts p ON p.job_id = j.id
+   WHERE j.batch_id = :batch AND j.id <> :batch AND j.status = 'waiting' AND NOT j.pending
+     AND p.held IS NOT TRUE
+   ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE ferryman.jobs j
    SET run_at = '9000-01-01', due_at = '9000-01-01', published_at = NULL, publishes = 0,
@@ -61,21 +63,25 @@ WITH told AS (DELETE FROM ferryman.batch_minutes WHERE batch_id = :batch)
 UPDATE ferryman.batches SET status = 'running', reason = NULL, next_at = NULL
  WHERE id = :batch AND status = 'paused'
 """)
-# One behind the other where there is a rate; the first ones at once.
+# One behind the other where there is a rate; the first ones at once. Those that a sync holds are
+# not a person's to release.
 RELEASE = text("""
 WITH held AS (
-  SELECT id FROM ferryman.jobs
-   WHERE batch_id = :batch AND id <> :batch AND status = 'waiting' AND NOT pending
-   ORDER BY id FOR UPDATE
+  SELECT j.id FROM ferryman.jobs j LEFT JOIN ferryman.parts p ON p.job_id = j.id
+   WHERE j.batch_id = :batch AND j.id <> :batch AND j.status = 'waiting' AND NOT j.pending
+     AND p.held IS NOT TRUE
+   ORDER BY j.id FOR UPDATE OF j
 ), due AS (
   SELECT j.id, now() + make_interval(secs => coalesce(60.0 / b.per_minute * (
-           sum(coalesce(p.size, 1)) OVER (ORDER BY j.id) - coalesce(p.size, 1)), 0)) AS at
+           sum(coalesce(p.size, 1)) OVER (ORDER BY j.id) - coalesce(p.size, 1)), 0)) AS at,
+         p.action IS NOT NULL AS patient
     FROM held j
     JOIN ferryman.batches b ON b.id = :batch
     LEFT JOIN ferryman.parts p ON p.job_id = j.id
 ), released AS (
   UPDATE ferryman.jobs j
-     SET run_at = d.at, due_at = d.at, published_at = NULL, publishes = 0, reason = NULL
+     SET run_at = d.at, due_at = CASE WHEN d.patient THEN j.due_at ELSE d.at END,
+         published_at = NULL, publishes = 0, reason = NULL
     FROM due d WHERE j.id = d.id
   RETURNING j.id
 )
@@ -100,9 +106,11 @@ UPDATE ferryman.jobs j
    AND NOT EXISTS (SELECT FROM ferryman.sends s WHERE s.job_id = j.id AND s.answered_at IS NULL)
 RETURNING j.id, j.kind
 """)
-# What runs, or is in doubt, stops where it can.
+# What runs, or is in doubt, stops where it can; also what a pause has put off for good.
 ASK_TO_CANCEL = text("""
-UPDATE ferryman.jobs SET cancel_at = now()
+UPDATE ferryman.jobs
+   SET cancel_at = now(), published_at = NULL, publishes = 0,
+       run_at = CASE WHEN status = 'waiting' AND run_at > '8999-01-01' THEN now() ELSE run_at END
  WHERE batch_id = :batch AND id <> :batch AND cancel_at IS NULL
    AND (status IN ('running', 'waiting') OR (status = 'unknown' AND look_at IS NOT NULL))
 """)

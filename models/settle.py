@@ -99,7 +99,11 @@ UPDATE ferryman.jobs j
                                            + make_interval(secs => CAST(:seconds AS float8)))
                       ELSE j.look_at END,
        reason = CASE WHEN j.status = 'running' THEN j.reason
-                     ELSE 'a cancel was asked; it is found out whether it took effect' END
+                     ELSE 'a cancel was asked; it is found out whether it took effect' END,
+       -- A sync that waits for its parts stops them.
+       run_at = CASE WHEN j.status = 'waiting' AND EXISTS (
+                          SELECT FROM ferryman.batches b WHERE b.id = j.id AND b.awaits)
+                     THEN now() ELSE j.run_at END
  WHERE id = :id AND status IN ('waiting', 'running', 'unknown')
 RETURNING status
 """)

@@ -326,10 +326,17 @@ class Batch(Base):
     part (`parts`) or have a job of their own (`messages`), and `ferryman.batch()` adds them up.
     The counts of what vendors told (`delivered` …) are of recipients. `per_minute`: no more
     leave in a minute; `next_at`: when the next may. It is `done` when nothing of it is open.
+
+    Of a sync: `cursor` is the last key that is planned, `targets` what the destination holds,
+    `surplus` of which the source has none, `kept` those that the plan found the same, `bytes` all
+    that is to be copied, `bandwidth` in bytes a second. `awaits`: its job waits for its parts.
     """
 
     __tablename__ = "batches"
-    __table_args__ = (one_of("status", ("running", "paused", "cancelled")),)
+    __table_args__ = (
+        one_of("status", ("running", "paused", "cancelled")),
+        Index("batches_awaits_idx", "id", postgresql_where=text("awaits")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     job_id: Mapped[UUID] = mapped_column(unique=True)
@@ -357,15 +364,30 @@ class Batch(Base):
     clicked: Mapped[int] = mapped_column(server_default=ZERO)
     complained: Mapped[int] = mapped_column(server_default=ZERO)
     unsubscribed: Mapped[int] = mapped_column(server_default=ZERO)
+    cursor: Mapped[str | None]
+    awaits: Mapped[bool] = mapped_column(server_default=text("false"))
+    bandwidth: Mapped[int | None]
+    targets: Mapped[int] = mapped_column(server_default=ZERO)
+    surplus: Mapped[int] = mapped_column(server_default=ZERO)
+    kept: Mapped[int] = mapped_column(server_default=ZERO)
+    bytes: Mapped[int] = mapped_column(server_default=ZERO)
 
 
 class Part(Base):
-    """One request of a batch, and how many mails share its status."""
+    """One request of a batch, and how many mails share its status.
+
+    Of a sync: objects that one job copies or deletes, those from `first_key` to `last_key` that
+    have its number. `done`, `kept` and `failed` of them are decided, the others have the part's
+    status. `held`: not to be released before its turn. `bytes`: to be copied; `bytes_done`: of
+    which are.
+    """
 
     __tablename__ = "parts"
     __table_args__ = (
         one_of("status", EMAIL_STATUSES),
+        one_of("action", ("copy", "delete")),
         CheckConstraint("size >= 0", name="size"),
+        CheckConstraint("done + kept + failed <= size", name="counts"),
     )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -377,6 +399,15 @@ class Part(Base):
     vendor_reference: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    action: Mapped[str | None]
+    first_key: Mapped[str | None] = mapped_column(Text(collation="C"))
+    last_key: Mapped[str | None] = mapped_column(Text(collation="C"))
+    held: Mapped[bool] = mapped_column(server_default=text("false"))
+    done: Mapped[int] = mapped_column(server_default=ZERO)
+    kept: Mapped[int] = mapped_column(server_default=ZERO)
+    failed: Mapped[int] = mapped_column(server_default=ZERO)
+    bytes: Mapped[int] = mapped_column(server_default=ZERO)
+    bytes_done: Mapped[int] = mapped_column(server_default=ZERO)
 
 
 class BatchMinute(Base):
@@ -618,16 +649,23 @@ class Message(Base):
 
 
 class Object(Base):
-    """One object of a sync: what was to be done with it, and what became of that."""
+    """One object of a sync: what was to be done with it, and what became of that.
+
+    `key`: in the bucket, also of what lies in a folder beside it. `size`, `last_modified`,
+    `source_…` and `digests`: of the source, as it was listed; `path`: where a link in a folder
+    leads. `target_…`: what the listing saw at the destination, None: nothing. `etag`, `version`
+    and `checksum` (SHA-256): of what stands there since. `part`: which child moves it; None: the
+    plan has decided. `fold`: equal for names that some file systems take for the same.
+    """
 
     __tablename__ = "objects"
     __table_args__ = (
-        one_of("action", ("copy", "keep", "delete", "refuse")),
-        one_of("outcome", ("planned", "done", "failed", "refused")),
+        one_of("action", ("copy", "keep", "delete", "refuse", "compare")),
+        one_of("outcome", ("planned", "done", "failed", "refused", "cancelled")),
     )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
     bucket: Mapped[str | None]
     action: Mapped[str]
     outcome: Mapped[str]
@@ -637,3 +675,46 @@ class Object(Base):
     etag: Mapped[str | None]
     checksum: Mapped[str | None]
     at: Mapped[datetime] = mapped_column(server_default=NOW)
+    part: Mapped[int | None]
+    path: Mapped[str | None]
+    source_version: Mapped[str | None]
+    source_etag: Mapped[str | None]
+    target_etag: Mapped[str | None]
+    target_version: Mapped[str | None]
+    version: Mapped[str | None]
+    digests: Mapped[dict[str, Any] | None]
+    target_digests: Mapped[dict[str, Any] | None]
+    fold: Mapped[int | None]
+
+
+class Multipart(Base):
+    """One upload in parts: on record before it is begun, so that none is left at the vendor.
+
+    `key`: the object's row. `target`: the whole key at the vendor. `upload_id`: None until the
+    vendor's answer is on record. `source`: what is uploaded, such as `sha256:…` or `etag:…`.
+    """
+
+    __tablename__ = "multiparts"
+    __table_args__ = (
+        one_of("status", ("open", "done", "aborted")),
+        Index(
+            "multiparts_open_idx",
+            "vendor",
+            "bucket",
+            postgresql_where=text("status = 'open'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(index=True)
+    key: Mapped[str] = mapped_column(Text(collation="C"))
+    vendor: Mapped[str]
+    bucket: Mapped[str]
+    target: Mapped[str]
+    upload_id: Mapped[str | None]
+    source: Mapped[str]
+    size: Mapped[int]
+    part_bytes: Mapped[int]
+    status: Mapped[str] = mapped_column(server_default=text("'open'"))
+    begun_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    ended_at: Mapped[datetime | None]

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models import mail, messages, objects, payments, refunds
+from models import mail, messages, payments, refunds, sync_ends
 from models.engine import driver_sql, dumps
 from models.group import Connection
 
@@ -321,18 +321,19 @@ RETURNING j.id
 """)
 
 # Locks are taken in this order everywhere: jobs, then these.
-WRITERS: dict[str, TextClause] = {
-    "charges": payments.WRITE_CHARGES,
-    "charge_moves": payments.MOVE_CHARGES,
-    "charge_names": payments.NAME_CHARGES,
-    "charge_releases": payments.RELEASE_CHARGES,
-    "refunds": refunds.WRITE_REFUNDS,
-    "emails": mail.WRITE_EMAILS,
-    "messages": messages.WRITE_MESSAGES,
-    "objects": objects.WRITE_OBJECTS,
+WRITERS: dict[str, Sequence[TextClause]] = {
+    "charges": (payments.WRITE_CHARGES,),
+    "charge_moves": (payments.MOVE_CHARGES,),
+    "charge_names": (payments.NAME_CHARGES,),
+    "charge_releases": (payments.RELEASE_CHARGES,),
+    "refunds": (refunds.WRITE_REFUNDS,),
+    "emails": (mail.WRITE_EMAILS,),
+    "messages": (messages.WRITE_MESSAGES,),
+    "sync_parts": sync_ends.SYNC_PARTS,
+    "syncs": sync_ends.SYNCS,
 }
 REST = ("writes", "if_cancelled", "if_doubtful")
-_WRITERS = {table: driver_sql(statement) for table, statement in WRITERS.items()}
+_WRITERS = {table: [driver_sql(one) for one in several] for table, several in WRITERS.items()}
 
 
 async def claim(
@@ -364,9 +365,11 @@ async def close(connection: Connection, closes: Sequence[Close]) -> list[str | N
         found = await connection.execute(CLOSE, {"rows": dumps([_head(c) for c in closes])})
         rows = {(row["job_id"], row["fence"]): row for row in await found.fetchall()}
         written = [_writes(c, rows[c.job_id, c.fence]["held"]) for c in closes]
-        for table, write in _WRITERS.items():
+        for table, statements in _WRITERS.items():
             if lines := [line for writes in written for line in writes.get(table, ())]:
-                await connection.execute(write, {"rows": dumps(lines)})
+                given = {"rows": dumps(lines)}
+                for statement in statements:
+                    await connection.execute(statement, given)
     ends = [rows[c.job_id, c.fence] for c in closes]
     return [
         end["held"] or (c.status if end["repeated"] else None)
@@ -390,9 +393,11 @@ async def no_effect(connection: Connection, sends: Sequence[NoEffect]) -> list[b
 async def write(connection: AsyncConnection, writes: Iterable[dict[str, list[Row]]]) -> None:
     """Rows by table, as jobs give them at their end, in the order in which tables are locked."""
     rows = list(writes)
-    for table, statement in WRITERS.items():
+    for table, statements in WRITERS.items():
         if lines := [line for by_table in rows for line in by_table.get(table, ())]:
-            await connection.execute(statement, {"rows": dumps(lines)})
+            given = {"rows": dumps(lines)}
+            for statement in statements:
+                await connection.execute(statement, given)
 
 
 def _head(close: Close) -> Row:

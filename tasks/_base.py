@@ -9,7 +9,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,12 +64,15 @@ class NotHeld(Exception):
 
 
 class Wait(Exception):
-    """The job must wait for something else; no attempt is used."""
+    """The job must wait for something else; no attempt is used. It looks again after `seconds`,
+    and more seldom the longer it has waited; `exact`: always after so many, since what it waits
+    for wakes it."""
 
-    def __init__(self, reason: str, seconds: float) -> None:
+    def __init__(self, reason: str, seconds: float, *, exact: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.seconds = seconds
+        self.exact = exact
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,15 @@ class Pending(Exception):
         return Exception, (self.reason,)
 
 
+Reach = Callable[[str], Awaitable[tuple[Adapter, Call]]]
+"""The vendor whose addresses begin so (`s3`, `gs`), and the way out to it in the same attempt.
+Raises KeyError where there is none, Wait where it is not to be called now."""
+
+
+async def _nobody_else(scheme: str) -> tuple[Adapter, Call]:
+    raise KeyError(scheme)
+
+
 @dataclass
 class Attempt(Generic[Asked]):
     """One execution of a job, as the job's own code sees it."""
@@ -115,6 +127,7 @@ class Attempt(Generic[Asked]):
     """An earlier attempt has left the effect under way at the vendor."""
     cancel_asked: bool = False
     expired: bool = False
+    reach: Reach = _nobody_else
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[AsyncConnection]:
@@ -173,6 +186,9 @@ class Job(ABC, Generic[Asked]):
     """Arguments that may be too many to be checked on the event loop."""
     hears_many: ClassVar[bool] = False
     """Whether its news is heard many at a time."""
+    has_parts: ClassVar[bool] = False
+    """Whether it is done only when the jobs of its batch are, and is cancelled and sent again
+    together with them."""
 
     @abstractmethod
     async def run(self, attempt: Attempt[Asked]) -> Done:
@@ -228,6 +244,10 @@ class Job(ABC, Generic[Asked]):
 
     def in_doubt(self, id: UUID) -> dict[str, list[Row]]:
         """Rows to write when the job becomes `unknown`."""
+        return {}
+
+    def waits(self, id: UUID) -> dict[str, list[Row]]:
+        """Rows to write when the job has to wait for something else (`Wait`)."""
         return {}
 
 

@@ -13,12 +13,11 @@ from models import settle
 from models.jobs import job
 from models.walk import write
 from tasks import _settle
-from tasks._settle import NotAllowed, kinds
+from tasks._settle import CANCELLED, NotAllowed, kinds, parents
 
 Row = dict[str, Any]
 
 PAUSED = "paused by a person"
-CANCELLED = "cancelled by a person"
 
 
 class NoSuchBatch(Exception):
@@ -63,7 +62,7 @@ async def cancel(
         raise NotAllowed("it is done already")
     over = await ledger.cancel(connection, id, note or CANCELLED)
     await write(connection, [kinds()[row["kind"]].cancelled(row["id"]) for row in over])
-    if batch["planned_at"] is None:
+    if batch["planned_at"] is None or await _waits_for(connection, batch):
         await _settle.cancel(connection, id, who=who, note=note)
         return
     await _tell(connection, id, who, "cancel", batch["status"], "cancelled", note)
@@ -76,17 +75,29 @@ async def retry_failed(
     batch = await _locked(connection, id)
     if batch["status"] == "cancelled":
         raise NotAllowed("it is cancelled")
+    if batch["kind"] in parents() and not await _waits_for(connection, batch):
+        # It ends anew with its parts.
+        await _settle.retry(connection, id, who=who, note=note)
+        return
     if batch["planned_at"] is None or not batch["counts"]["failed"]:
         raise NotAllowed("none of it has failed")
     rows = await ledger.failed_jobs(connection, id)
     await settle.again(connection, [row["id"] for row in rows], fresh=True)
     await write(connection, [kinds()[row["kind"]].again(row["id"]) for row in rows])
-    regrouped = await _regroup(connection, batch)
+    regrouped = batch["kind"] not in parents() and await _regroup(connection, batch)
     if regrouped or batch["per_minute"]:
         await ledger.release(connection, id)
     if batch["status"] == "paused":
         await ledger.pause(connection, id, batch["reason"])
     await _tell(connection, id, who, "retry", batch["status"], "running", note)
+
+
+async def _waits_for(connection: AsyncConnection, batch: Row) -> bool:
+    """Whether its own job goes on until the parts have ended."""
+    if batch["kind"] not in parents():
+        return False
+    parent = await job(connection, UUID(batch["id"]))
+    return parent is not None and parent["status"] in ("waiting", "running")
 
 
 async def _regroup(connection: AsyncConnection, batch: Row) -> bool:

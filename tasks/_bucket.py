@@ -2,94 +2,150 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from adapters._base import Call, Refused
-from adapters._storage import SHA256, SOURCE_ETAG, Content, Storage, Stored, mismatch
+from adapters._base import Call, Refused, VendorError
+from adapters._storage import (
+    AS_THE_BUCKET,
+    Expect,
+    Manner,
+    Piece,
+    Placed,
+    Storage,
+    Stored,
+    changed,
+)
 from ferryman.locations import Location
-from tasks._ends import Entry, Proof, Written
+from ferryman.policies import reached
+from tasks._ends import Entry
 
 
 class BucketEnd:
     """`side`: the argument that names it, `source` or `destination`."""
 
-    def __init__(self, storage: Storage, call: Call, location: Location, side: str) -> None:
-        self._storage = storage
-        self._call = call
-        self._side = side
+    def __init__(
+        self,
+        storage: Storage,
+        call: Call,
+        location: Location,
+        side: str,
+        manner: Manner = AS_THE_BUCKET,
+    ) -> None:
+        self.storage = storage
+        self.call = call
+        self.manner = manner
+        self.place = location.scheme
+        self.vendor = reached(location.scheme)
         self.bucket = location.bucket
         self.prefix = f"{location.path}/" if location.path else ""
+        self._side = side
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    def name(self, key: str) -> str:
+        return self.prefix + key
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """An error tells whose it is: the other end may be at another vendor."""
         try:
-            async for stored in self._storage.list(self._call, self.bucket, self.prefix):
-                key = stored.key.removeprefix(self.prefix)
-                # Consoles show folders by empty objects of that name: they are no content.
-                if stored.size or (key and not key.endswith("/")):
-                    yield _entry(key, stored)
+            yield
+        except VendorError as error:
+            error.vendor = error.vendor or self.vendor
+            raise
+
+    async def entries(self, after: str = "") -> AsyncIterator[Sequence[Entry]]:
+        beyond = Entry(after).order
+        begin = self.name(_text(beyond)) if after else ""
+        pages = self.storage.pages(self.call, self.bucket, self.prefix, begin)
+        try:
+            with self.named():
+                async for page in pages:
+                    found = (self._listed(stored) for stored in page)
+                    yield [e for e in found if e and (not after or e.order > beyond)]
         except Refused as error:
-            if error.code != "bucket_not_found":
-                raise
-            message = f"{self._side}: {error.message}"
-            raise Refused(message, code=error.code, status=error.status) from error
+            if error.code == "bucket_not_found":
+                error.message = f"{self._side}: {error.message}"
+            raise
 
-    async def proof(self, entry: Entry) -> Proof:
-        """What the bucket can tell of the entry's content."""
-        known = entry.metadata
-        if known is None:
-            key = self.prefix + entry.key
-            known = await self._storage.attributes(self._call, self.bucket, key)
-        return Proof(known.get(SHA256), entry.etag, known.get(SOURCE_ETAG), entry.crc32c)
+    async def look(self, entry: Entry) -> Entry | None:
+        with self.named():
+            stored = await self.storage.look(self.call, self.bucket, self.name(entry.key))
+        return None if stored is None else self._entry(stored)
 
-    async def matches(self, entry: Entry, proof: Proof) -> bool:
-        if entry.etag and entry.etag in (proof.source_etag, proof.etag):
-            return True
-        return proof.sha256 is not None and (await self.proof(entry)).sha256 == proof.sha256
+    async def digest(self, entry: Entry, algorithm: str) -> str | None:
+        return None
 
-    async def read(self, entry: Entry) -> Content:
-        stored = Stored(
-            self.prefix + entry.key,
+    async def read(self, entry: Entry, span: tuple[int, int] | None = None) -> Piece:
+        with self.named():
+            return await self.storage.get(self.call, self.bucket, self.stored(entry), span)
+
+    async def attributes(self, entry: Entry) -> Mapping[str, str]:
+        """Raises Unavailable `source_changed` where it is another object by now."""
+        if entry.attributes is not None:
+            return entry.attributes
+        found = await self.look(entry)
+        if found is None or not found.still(entry):
+            raise changed()
+        return found.attributes or {}
+
+    async def write(
+        self, key: str, data: bytes, attributes: Mapping[str, str], expect: Expect
+    ) -> Placed:
+        where = self.call, self.bucket, self.name(key)
+        with self.named():
+            return await self.storage.put(
+                *where, data, attributes, expect=expect, manner=self.manner
+            )
+
+    async def copy(
+        self, origin: BucketEnd, entry: Entry, attributes: Mapping[str, str], expect: Expect
+    ) -> Placed | None:
+        """Let the vendor of both copy an object of the other. None: it cannot."""
+        where = self.call, self.bucket, self.name(entry.key)
+        what = origin.bucket, origin.stored(entry)
+        with self.named():
+            return await self.storage.copy(
+                *where, *what, attributes, expect=expect, manner=self.manner
+            )
+
+    async def delete(self, doomed: Sequence[Entry]) -> Mapping[str, Exception]:
+        asked = [self.stored(entry) for entry in doomed]
+        with self.named():
+            failed = await self.storage.delete(self.call, self.bucket, asked)
+        return {key.removeprefix(self.prefix): error for key, error in failed.items()}
+
+    def stored(self, entry: Entry) -> Stored:
+        """The entry in the vendor's terms."""
+        return Stored(
+            self.name(entry.key),
             entry.size,
             entry.last_modified,
-            f'"{entry.etag}"' if entry.etag else None,
+            entry.etag,
             entry.version,
+            entry.digests,
+            entry.attributes,
         )
-        content = await self._storage.get(self._call, self.bucket, stored)
-        attributes = dict(content.attributes)
-        if isinstance(content.data, bytes):
-            digest = await asyncio.to_thread(_sha256, content.data)
-            if attributes.setdefault(SHA256, digest) != digest:
-                raise mismatch()
-        attributes.pop(SOURCE_ETAG, None)
-        if entry.etag:
-            attributes[SOURCE_ETAG] = entry.etag
-        return Content(content.size, content.data, attributes)
 
-    async def write(self, key: str, content: Content) -> Written:
-        etag = await self._storage.put(self._call, self.bucket, self.prefix + key, content)
-        return Written(_bare(etag), content.attributes.get(SHA256))
+    def _listed(self, stored: Stored) -> Entry | None:
+        """Consoles show folders by empty objects of that name: they are no content."""
+        key = stored.key.removeprefix(self.prefix)
+        return self._entry(stored) if stored.size or (key and not key.endswith("/")) else None
 
-    async def delete(self, key: str) -> None:
-        await self._storage.delete(self._call, self.bucket, self.prefix + key)
-
-
-def _entry(key: str, stored: Stored) -> Entry:
-    return Entry(
-        key,
-        stored.size,
-        stored.last_modified,
-        _bare(stored.etag),
-        version=stored.version,
-        crc32c=stored.crc32c,
-        metadata=stored.metadata,
-    )
+    def _entry(self, stored: Stored) -> Entry:
+        return Entry(
+            stored.key.removeprefix(self.prefix),
+            stored.size,
+            stored.last_modified,
+            stored.etag,
+            version=stored.version,
+            digests=stored.digests,
+            attributes=stored.attributes,
+        )
 
 
-def _bare(etag: str | None) -> str | None:
-    return etag.strip('"') if etag else None
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _text(key: bytes) -> str:
+    """As much of a folder's name as a vendor can be asked for: the rest may be no UTF-8."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        return key[: error.start].decode()

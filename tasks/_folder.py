@@ -4,198 +4,214 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import mimetypes
 import os
-import re
-import secrets
-import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime
-from io import BufferedReader
-from typing import Final
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
+from functools import partial
+from io import FileIO
+from itertools import islice
+from typing import ClassVar, Final, TypeVar
 from uuid import UUID
 
-from adapters._base import Unavailable
-from adapters._storage import PART_BYTES, SHA256, Content, mismatch
+from adapters._storage import PART_BYTES, SHA256, Expect, Piece, Placed, changed, mismatch
 from tasks import _digests
-from tasks._ends import Entry, Proof, Unsyncable, Written
-from tasks._rooted import Landing, Root
+from tasks._ends import Entry, Incoming
+from tasks._landing import Landing
+from tasks._listing import Listing
+from tasks._parallel import Together
+from tasks._rooted import Root, split, version_of
+from tasks._temporary import Temporary
 
 # Entries listed in one turn of a thread.
 BATCH: Final = 500
-TEMPORARY = re.compile(r"\.(?P<job>[0-9a-f]{32})\.(?P<run>[0-9a-f]{12})-\d+\.ferryman")
+
+# What is no larger is read in no time where the disk is quick: a thread takes many such files, one
+# after the other. Where one takes longer than that each is waited for by itself, side by side.
+SHORT_BYTES: Final = 256 * 1024
+SLOW_SECONDS: Final = 0.005
+# What is hashed at once.
+PIECE_BYTES: Final = 1024 * 1024
+TOGETHER: Final = Together()
+
+Span = tuple[int, int]
+Answer = TypeVar("Answer")
 
 
 class Folder:
-    """One folder with all below it."""
+    """One folder with all below it. `job_id`: whose unfinished files its target may hold."""
+
+    place: ClassVar[str] = "file"
 
     def __init__(self, path: str, job_id: UUID, *, target: bool) -> None:
         self._root = Root(path)
-        self._job = job_id.hex
-        self._run = secrets.token_hex(6)
-        self._numbers = itertools.count()
+        self._temporary = Temporary(job_id)
+        self._listing = Listing(self._root, self._temporary, target=target)
         self._target = target
+        self._seconds = 0.0
+        """That a short file takes, lately."""
+
+    def name(self, key: str) -> str:
+        return key
 
     async def check(self) -> None:
         """Raises Refusal when this folder cannot be what it is meant to be."""
         root = self._root
         await asyncio.to_thread(root.check_target if self._target else root.check_source)
 
-    async def entries(self) -> AsyncIterator[Entry]:
-        walk = self._walk((), "")
-        while batch := await asyncio.to_thread(list, itertools.islice(walk, BATCH)):
-            for entry in batch:
-                yield entry
+    def overlaps(self, other: Folder) -> bool:
+        """Whether one of the two lies within the other, which no address may tell."""
+        return self._root.overlaps(other._root)
 
-    async def matches(self, entry: Entry, proof: Proof) -> bool:
-        known = {"sha256": proof.sha256, "md5": proof.md5, "crc32c": proof.crc32c}
-        # The first that is known is the strongest.
-        name, digest = next(((n, d) for n, d in known.items() if d), ("", ""))
-        return bool(name) and await asyncio.to_thread(self._digest, entry, name) == digest
+    async def entries(self, after: str = "") -> AsyncIterator[Sequence[Entry]]:
+        with closing(self._listing.entries(after)) as walk:
+            while batch := await asyncio.to_thread(list, islice(walk, BATCH)):
+                yield batch
 
-    async def read(self, entry: Entry) -> Content:
-        """The file's content; what changes while it is read is never taken for whole."""
-        if entry.size <= PART_BYTES:
-            data = await asyncio.to_thread(self._whole, entry)
-            digest = hashlib.sha256(data).hexdigest()
-            return Content(len(data), data, _attributes(entry.key, digest))
-        digest = await asyncio.to_thread(self._digest, entry, "sha256")
-        return Content(entry.size, self._parts(entry, digest), _attributes(entry.key, digest))
+    async def look(self, entry: Entry) -> Entry | None:
+        return await asyncio.to_thread(self._look, entry)
 
-    async def write(self, key: str, content: Content) -> Written:
-        if isinstance(content.data, bytes):
-            return await asyncio.to_thread(self._land, key, content.data, content)
-        landing = await asyncio.to_thread(Landing, self._root, key, self._temporary())
+    async def digest(self, entry: Entry, algorithm: str) -> str | None:
+        return await self._soon(entry, partial(self._digest, entry, algorithm))
+
+    async def read(self, entry: Entry, span: Span | None = None) -> Piece:
+        """The whole file is taken as it is now, which may not be as it was listed; spans are of the
+        listed version alone. What changes while it is read is never taken for whole."""
+        if span is None:
+            return await self._soon(entry, partial(self._whole, entry))
+        return Piece(await asyncio.to_thread(self._span, entry, span))
+
+    async def attributes(self, entry: Entry) -> Mapping[str, str]:
+        return _attributes(entry.key)
+
+    async def write(
+        self, key: str, data: bytes, attributes: Mapping[str, str], expect: Expect
+    ) -> Placed:
+        landing = Landing(self._root, key, self._temporary)
+        return await asyncio.to_thread(_place, landing, data, attributes.get(SHA256), expect)
+
+    @asynccontextmanager
+    async def landing(self, key: str, expect: Expect) -> AsyncIterator[Incoming]:
+        landing = Landing(self._root, key, self._temporary)
         try:
-            async for chunk in content.data:
-                await asyncio.to_thread(landing.write, chunk)
-            return await asyncio.to_thread(_land, landing, content)
+            await asyncio.to_thread(landing.open)
+            yield _Incoming(landing, expect)
         finally:
             # Also when cancelled: a thread may still be writing, and closing waits for it.
-            await asyncio.shield(asyncio.to_thread(landing.__exit__))
+            await asyncio.shield(asyncio.to_thread(landing.close))
 
-    async def delete(self, key: str) -> None:
-        await asyncio.to_thread(self._root.remove, key)
+    async def delete(self, doomed: Sequence[Entry]) -> Mapping[str, Exception]:
+        return await asyncio.to_thread(self._delete, doomed)
 
-    def _walk(self, parts: tuple[str, ...], prefix: str) -> Iterator[Entry]:
+    async def _soon(self, entry: Entry, work: Callable[[], Answer]) -> Answer:
+        if entry.size > SHORT_BYTES:
+            return await asyncio.to_thread(work)
+        if self._seconds > SLOW_SECONDS:
+            return await asyncio.to_thread(self._timed, work)
+        return await TOGETHER.run(partial(self._timed, work))
+
+    def _timed(self, work: Callable[[], Answer]) -> Answer:
+        began = time.perf_counter()
         try:
-            with self._root.folder(parts) as folder, os.scandir(folder) as scan:
-                for found in sorted(scan, key=_order):
-                    if found.is_dir(follow_symlinks=False):
-                        yield from self._walk((*parts, found.name), f"{prefix}{found.name}/")
-                    elif mark := TEMPORARY.fullmatch(found.name):
-                        self._clear(folder, mark)
-                    else:
-                        yield from self._entry(found, prefix + found.name)
-        except FileNotFoundError:
-            return  # gone since its parent was listed, or a target that is yet to be made
-        except (PermissionError, Unsyncable):
-            yield Entry(prefix.rstrip("/"), problem="the folder cannot be read")
+            return work()
+        finally:
+            self._seconds += (time.perf_counter() - began - self._seconds) / 8
 
-    def _entry(self, found: os.DirEntry[str], key: str) -> Iterator[Entry]:
-        with suppress(FileNotFoundError):
-            path = self._behind(key) if found.is_symlink() else key
-            if path is None:
-                yield Entry(key, problem="a link that is not followed")
-                return
-            status = os.stat(os.path.join(self._root.path, path), follow_symlinks=False)
-            problem = None if stat.S_ISREG(status.st_mode) else "it is not a regular file"
-            modified = datetime.fromtimestamp(status.st_mtime, UTC)
-            yield Entry(key, status.st_size, modified, problem=problem, path=path)
-
-    def _behind(self, key: str) -> str | None:
-        """The file a link leads to, if it lies below the root. At a target none is followed."""
-        root = self._root.path
-        with suppress(OSError):
-            real = os.path.realpath(os.path.join(root, key), strict=True)
-            if not self._target and real.startswith(f"{root}/") and os.path.isfile(real):
-                return os.path.relpath(real, root)
+    def _look(self, entry: Entry) -> Entry | None:
+        path = entry.path or entry.key
+        parts, _ = split(path)
+        with suppress(FileNotFoundError), self._root.folder(parts) as folder:
+            found = self._listing.entry(folder, path)
+            return found and replace(found, key=entry.key, path=entry.path)
         return None
 
-    def _clear(self, folder: int, mark: re.Match[str]) -> None:
-        """Remove what an earlier run of this job, killed on its way, left at the target."""
-        if self._target and mark["job"] == self._job and mark["run"] != self._run:
-            with suppress(FileNotFoundError):
-                os.unlink(mark[0], dir_fd=folder)
+    def _delete(self, doomed: Sequence[Entry]) -> Mapping[str, Exception]:
+        failed: dict[str, Exception] = {}
+        for entry in doomed:
+            try:
+                self._root.remove(entry.key, entry.version)
+            except Exception as error:  # each is told of its own file
+                failed[entry.key] = error
+        return failed
 
     def _digest(self, entry: Entry, algorithm: str) -> str:
         with self._open(entry) as file:
-            before = os.fstat(file.fileno())
-            digest = hashlib.file_digest(file, lambda: _digests.new(algorithm))
-            _compare(before, file)
+            before = _version(file)
+            digest, left = _digests.new(algorithm), os.fstat(file.fileno()).st_size
+            # The standard library's own way would make a buffer of 256 KiB for each small file.
+            while piece := file.read(min(PIECE_BYTES, left + 1)):
+                digest.update(piece)
+                # A file that grows as fast as it is read would have no end.
+                if (left := left - len(piece)) < 0:
+                    raise changed()
+            _check(file, before)
         return digest.hexdigest()
 
-    def _whole(self, entry: Entry) -> bytes:
+    def _whole(self, entry: Entry) -> Piece:
         with self._open(entry) as file:
-            before = os.fstat(file.fileno())
-            data = file.read(PART_BYTES + 1)
-            _compare(before, file)
+            before = _version(file)
+            # As large as it is, and a byte that tells whether it has grown.
+            data = file.read(min(os.fstat(file.fileno()).st_size, PART_BYTES) + 1)
+            _check(file, before)
         if len(data) > PART_BYTES:
-            raise _changed()
+            raise changed()
+        return Piece(data, _attributes(entry.key) | {SHA256: hashlib.sha256(data).hexdigest()})
+
+    def _span(self, entry: Entry, span: Span) -> bytes:
+        with self._open(entry) as file:
+            before = entry.version or _version(file)
+            data = os.pread(file.fileno(), span[1] - span[0], span[0])
+            _check(file, before)
+        if len(data) != span[1] - span[0]:
+            raise changed()
         return data
 
-    def _open(self, entry: Entry) -> BufferedReader:
+    def _open(self, entry: Entry) -> FileIO:
         try:
             return self._root.open(entry.path or entry.key)
         except FileNotFoundError as error:
-            raise _changed() from error
-
-    async def _parts(self, entry: Entry, expected: str) -> AsyncIterator[bytes]:
-        """The last part is held back until all of them have proved to be what was announced."""
-        digest, left = hashlib.sha256(), entry.size
-        file = await asyncio.to_thread(self._open, entry)
-        with file:
-            ahead = await asyncio.to_thread(_next, file, digest)
-            while part := ahead:
-                left -= len(part)
-                ahead = await asyncio.to_thread(_next, file, digest)
-                # A file that grows as fast as it is read would have no end.
-                if left < len(ahead) or (not ahead and (left, digest.hexdigest()) != (0, expected)):
-                    raise _changed()
-                yield part
-
-    def _land(self, key: str, data: bytes, content: Content) -> Written:
-        with Landing(self._root, key, self._temporary()) as landing:
-            landing.write(data)
-            return _land(landing, content)
-
-    def _temporary(self) -> str:
-        return f".{self._job}.{self._run}-{next(self._numbers)}.ferryman"
+            raise changed() from error
 
 
-def _land(landing: Landing, content: Content) -> Written:
-    """Verify against what the bucket announced, then take the place."""
-    announced = content.attributes.get(SHA256)
-    if landing.size != content.size or announced not in (None, landing.sha256):
+class _Incoming:
+    def __init__(self, landing: Landing, expect: Expect) -> None:
+        self._landing = landing
+        self._expect = expect
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.to_thread(self._landing.write, data)
+
+    async def land(self, size: int, sha256: str | None) -> Placed:
+        return await asyncio.to_thread(_land, self._landing, size, sha256, self._expect)
+
+
+def _place(landing: Landing, data: bytes, sha256: str | None, expect: Expect) -> Placed:
+    with closing(landing):
+        landing.open()
+        landing.write(data)
+        return _land(landing, len(data), sha256, expect)
+
+
+def _land(landing: Landing, size: int, sha256: str | None, expect: Expect) -> Placed:
+    """Verify against what was announced, then take the place."""
+    if landing.size != size or sha256 not in (None, landing.sha256):
         raise mismatch()
-    landing.land()
-    return Written(None, landing.sha256)
+    version = landing.land(expect.version)
+    return Placed(None, version, {"sha256": landing.sha256})
 
 
-def _order(found: os.DirEntry[str]) -> bytes:
-    """A folder stands where the keys below it do: `a.txt` comes before `a/b`."""
-    return os.fsencode(found.name) + (b"/" if found.is_dir(follow_symlinks=False) else b"")
+def _attributes(key: str) -> dict[str, str]:
+    # Not as an address: `data:…` would name its own type.
+    kind, encoding = mimetypes.guess_type(f"/{key}")
+    return {"Content-Type": kind} if kind and not encoding else {}
 
 
-def _attributes(key: str, sha256: str) -> dict[str, str]:
-    kind, encoding = mimetypes.guess_type(key)
-    known = {"Content-Type": kind} if kind and not encoding else {}
-    return known | {SHA256: sha256}
+def _version(file: FileIO) -> str:
+    return version_of(os.fstat(file.fileno()))
 
 
-def _next(file: BufferedReader, digest: hashlib._Hash) -> bytes:
-    part = file.read(PART_BYTES)
-    digest.update(part)
-    return part
-
-
-def _compare(before: os.stat_result, file: BufferedReader) -> None:
-    after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise _changed()
-
-
-def _changed() -> Unavailable:
-    return Unavailable("a file changed since it was listed", code="source_changed")
+def _check(file: FileIO, before: str) -> None:
+    if _version(file) != before:
+        raise changed()

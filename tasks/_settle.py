@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters._base import adapter
 from ferryman import requests
 from ferryman.policies import policies
+from models import batches, family
 from models import settle as ledger
 from models.settle import End, Filters
 from models.walk import write
@@ -25,6 +26,7 @@ Row = dict[str, Any]
 
 LATE = "it took effect after it had ended as {}: a person should look"
 SECOND = "it took effect a second time: a person should look"
+CANCELLED = "cancelled by a person"
 TWICE = "it may have its effect twice: what was sent before is not known to have had none"
 
 
@@ -47,6 +49,12 @@ def kinds() -> dict[str, Job[Any]]:
 
 
 @lru_cache
+def parents() -> list[str]:
+    """The kinds whose jobs wait for parts of their own."""
+    return [kind for kind, job in kinds().items() if job.has_parts]
+
+
+@lru_cache
 def looks() -> Looks:
     """After how many seconds each kind is looked up at each vendor that can tell."""
     found: Looks = {}
@@ -59,12 +67,12 @@ def looks() -> Looks:
 async def cancel(
     connection: AsyncConnection, id: UUID, *, who: str, note: str | None = None
 ) -> bool:
-    """Stop a job before its effect. True: it is cancelled. False: it runs or is in doubt, and
-    ends as cancelled or as succeeded, whichever turns out to be true.
+    """Stop a job before its effect, and its parts. True: it is cancelled. False: it runs or is in
+    doubt, and ends as cancelled or as succeeded, whichever turns out to be true.
 
     Raises NoSuchJob, and NotAllowed for a job that has ended or that only a person can resolve.
     """
-    row = await _locked(connection, id)
+    row = await _locked_with_parts(connection, id)
     match row["status"]:
         case "cancelled":
             return True
@@ -82,6 +90,9 @@ async def cancel(
             await _tell(connection, row, who, "cancel", "cancelled", note)
             return True
     became = await ledger.ask_to_cancel(connection, row, looks())
+    if _kind(row).has_parts:
+        over = await batches.cancel(connection, id, note or CANCELLED)
+        await write(connection, [_kind(part).cancelled(part["id"]) for part in over])
     await _tell(connection, row, who, "cancel", became, note)
     return False
 
@@ -90,11 +101,12 @@ async def retry(
     connection: AsyncConnection, id: UUID, *, who: str, note: str | None = None
 ) -> str | None:
     """Send a failed job again under new vendor keys, or an unknown one under its old ones while
-    the vendor still dedupes by them. Returns a warning where it does not.
+    the vendor still dedupes by them. Returns a warning where it does not. Of a job with parts only
+    those that failed go again.
 
     Raises NoSuchJob, and NotAllowed for a job in another state.
     """
-    row = await _locked(connection, id)
+    row = await _locked_with_parts(connection, id)
     if row["status"] not in ("failed", "unknown"):
         raise NotAllowed(f"it is {row['status']}; only failed and unknown jobs are sent again")
     if row["proven"]:
@@ -118,7 +130,7 @@ async def resolve(
     note: str,
 ) -> None:
     """A person has found out what became of an unknown job. Raises NoSuchJob, NotAllowed."""
-    row = await _locked(connection, id)
+    row = await _locked_with_parts(connection, id)
     if row["status"] != "unknown":
         raise NotAllowed(f"it is {row['status']}; only an unknown job is resolved")
     if outcome == "succeeded":
@@ -193,6 +205,11 @@ async def _locked(connection: AsyncConnection, id: UUID) -> Row:
     if (row := await ledger.lock(connection, id)) is None:
         raise NoSuchJob
     return row
+
+
+async def _locked_with_parts(connection: AsyncConnection, id: UUID) -> Row:
+    await family.hold(connection, id, parents())
+    return await _locked(connection, id)
 
 
 def _reference(result: Row | None) -> Any:

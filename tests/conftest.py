@@ -16,6 +16,7 @@ import redis
 
 from ferryman.testing import Sandbox, running
 from models.migrate import migrate
+from tests import gcs, moto
 from tests.harness import Harness
 from worker.supervisor.servers import embedded
 
@@ -104,6 +105,20 @@ def broker_url(servers: Servers) -> Iterator[str]:
         client.flushdb()
         yield url
         client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """S3 as moto fakes it; whoever needs it empty says `moto.reset`."""
+    with moto.running_moto() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[str]:
+    """Cloud Storage as fake-gcs-server does; whoever needs it empty makes a new bucket."""
+    with gcs.running_gcs() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

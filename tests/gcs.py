@@ -92,8 +92,13 @@ def told(url: str, bucket: str, key: str) -> dict[str, Any]:
 
 def holds(url: str, bucket: str) -> dict[str, bytes]:
     """Every object of a bucket, by its key."""
-    page = json.loads(_ask("GET", f"{url}/storage/v1/b/{bucket}/o"))
-    keys = [found["name"] for found in page.get("items") or ()]
+    keys: list[str] = []
+    token = ""
+    while True:
+        page = json.loads(_ask("GET", f"{url}/storage/v1/b/{bucket}/o?pageToken={quote(token)}"))
+        keys += [found["name"] for found in page.get("items") or ()]
+        if not (token := page.get("nextPageToken") or ""):
+            break
     return {key: _ask("GET", f"{_object(url, bucket, key)}?alt=media") for key in keys}
 
 

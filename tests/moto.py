@@ -1,4 +1,8 @@
-"""S3 as others fake it: moto's server, a process of its own. It checks no signature."""
+"""S3 as others fake it: moto's server, a process of its own. It checks no signature.
+
+Of conditions it knows those of PUT and DELETE, and If-None-Match where an upload ends; the others
+it ignores.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -30,7 +35,8 @@ def running_moto() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "tests.moto_times", "-H", "127.0.0.1", "-p", str(port)],
+        cwd=Path(__file__).parents[1],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -12,10 +12,11 @@ import psycopg
 import structlog
 from uuid_utils.compat import uuid7
 
-from adapters._base import Misconfigured, Unknown, VendorError, adapter
+from adapters._base import Adapter, Call, Misconfigured, Unknown, VendorError, adapter
 from adapters._http import HttpCall
+from adapters._limits import Pace
 from ferryman import requests
-from ferryman.policies import Policy, policy
+from ferryman.policies import Policy, policy, reached
 from models.group import LedgerDown, is_away
 from models.walk import Claim, Claimed, Close, Park
 from tasks._base import Attempt, Done, Job, NotHeld, Pending, Wait
@@ -24,7 +25,16 @@ from worker.breaker import Parked, Permit
 from worker.heartbeat import Lease
 from worker.journal import Journal
 from worker.runtime import Runtime
-from worker.verdict import Expired, Facts, HandedBack, LeaseLost, Verdict, absent, verdict
+from worker.verdict import (
+    WAITED,
+    Expired,
+    Facts,
+    HandedBack,
+    LeaseLost,
+    Verdict,
+    absent,
+    verdict,
+)
 
 log = structlog.get_logger()
 
@@ -44,6 +54,7 @@ class Execution:
         self._permit = permit
         self._policy: Policy = policy(claimed.vendor)
         self._journal = Journal(claimed, runtime.ledger, lease, self._policy, admitted=self._check)
+        self._others: dict[str, Permit] = {}
         self._started = time.monotonic()
 
     @classmethod
@@ -155,8 +166,7 @@ class Execution:
         check = partial(requests.validate, self.claimed.kind, self.claimed.args, internal=True)
         args = await asyncio.to_thread(check) if self._job.large else check()
         vendor = self.claimed.vendor
-        pace = self._permit.pace
-        call = HttpCall(vendor, self._runtime.client(vendor), self._policy, self._journal, pace)
+        call = self._call(vendor, self._permit.pace)
         attempt: Attempt[Any] = Attempt(
             id=self.claimed.id,
             vendor=vendor,
@@ -172,11 +182,28 @@ class Execution:
             cancel_asked=self.claimed.cancel_asked,
             # What a bank takes its time for is not late: only its own `expires_at` counts here.
             expired=(self.claimed.expires_in or 1.0) <= 0,
+            reach=self._reach,
         )
         try:
             return await (self._job.look_up(attempt) if looking else self._job.run(attempt))
         except NotHeld:
             raise LeaseLost from None
+
+    def _call(self, vendor: str, pace: Pace) -> HttpCall:
+        client = self._runtime.client(vendor)
+        return HttpCall(vendor, client, policy(vendor), self._journal, pace)
+
+    async def _reach(self, scheme: str) -> tuple[Adapter, Call]:
+        """Another vendor, asked in the same attempt, with leave of its own."""
+        vendor = reached(scheme)
+        if vendor == self.claimed.vendor:
+            return adapter(vendor), self._call(vendor, self._permit.pace)
+        if vendor not in self._others:
+            try:
+                self._others[vendor] = await self._runtime.breakers.admit(vendor)
+            except Parked as parked:
+                raise Wait(parked.reason, parked.seconds) from None
+        return adapter(vendor), self._call(vendor, self._others[vendor].pace)
 
     def _goes_on(self) -> bool:
         """Whether it must run although it is too late: to tell, or to stop, what was begun."""
@@ -219,15 +246,20 @@ class Execution:
                 )
 
     async def _record(self, error: BaseException | None) -> None:
-        """Tell the breaker of a call that was made. It never decides about the job."""
-        breaker = self._runtime.breakers[self.claimed.vendor]
-        try:
-            if self._journal.interactions or isinstance(error, Misconfigured):
-                await breaker.record(self._permit, error)
-            else:
-                await breaker.release(self._permit)
-        except Exception as trouble:
-            log.warning("breaker.not_told", error=type(trouble).__name__)
+        """Tell the breakers of the calls that were made. They never decide about the job."""
+        whose = getattr(error, "vendor", None) or self.claimed.vendor
+        for vendor, permit in {self.claimed.vendor: self._permit, **self._others}.items():
+            try:
+                await self._tell_breaker(vendor, permit, error if vendor == whose else None)
+            except Exception as trouble:
+                log.warning("breaker.not_told", error=type(trouble).__name__)
+
+    async def _tell_breaker(self, vendor: str, permit: Permit, error: BaseException | None) -> None:
+        called = any(seen["vendor"] == vendor for seen in self._journal.interactions)
+        if called or isinstance(error, Misconfigured):
+            await self._runtime.breakers[vendor].record(permit, error)
+        else:
+            await self._runtime.breakers[vendor].release(permit)
 
     async def _close(self, decided: Verdict, done: Done | None = None) -> None:
         end = Close(
@@ -273,6 +305,8 @@ class Execution:
                 return self._job.cancelled(self.claimed.id)
             case "unknown":
                 return self._job.in_doubt(self.claimed.id)
+            case "waiting" if decided.outcome == WAITED:
+                return self._job.waits(self.claimed.id)
         return {}
 
     def _tell(self, outcome: str) -> None:

@@ -15,7 +15,7 @@ from adapters._base import adapter
 from adapters._http import Client
 from ferryman.policies import policies, policy
 from ferryman.settings import Settings, settings
-from models import workers
+from models import sync_parts, workers
 from models.ledger import Ledger
 from models.walk import write
 from tasks._base import Job
@@ -112,6 +112,10 @@ class Runtime:
                 looks=looks(),
             )
             await write(connection, map(self._writes, rescued))
+        async with self.ledger.transaction() as connection:
+            woken = await sync_parts.wake(connection)
+        for job_id in woken:
+            log.warning("sync.woken", job_id=str(job_id))
         for job in await self._expire():
             log.info("job.expired", job_id=str(job["id"]), kind=job["kind"], to=job["status"])
         for job in rescued:

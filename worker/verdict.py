@@ -32,6 +32,8 @@ LONGEST_WAIT_SECONDS = 300.0
 # delays doubling, they reach over a day.
 LONGEST_LOOK_SECONDS = 7200.0
 MOST_LOOKS = 20
+WAITED = "waited"
+"""The outcome of an attempt that has found out that the job must wait for something else."""
 
 
 class LeaseLost(Exception):
@@ -100,8 +102,9 @@ def verdict(  # noqa: PLR0911, PLR0912 - one return a row of the table
     match error:
         case Wait():
             # What has waited for long can wait a little longer: looks become rare.
-            seconds = max(error.seconds, min(facts.age_seconds / 4, LONGEST_WAIT_SECONDS))
-            return _wait(facts, error.reason, seconds, "waited")
+            rare = 0.0 if error.exact else min(facts.age_seconds / 4, LONGEST_WAIT_SECONDS)
+            seconds = max(error.seconds, rare)
+            return _wait(facts, error.reason, seconds, WAITED)
         case Exception() if is_away(error):
             return _wait(facts, "the ledger was away", LEDGER_SECONDS, "ledger_away")
         case HandedBack():

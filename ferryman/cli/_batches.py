@@ -45,16 +45,16 @@ def followed(door: Door | Controls, id: UUID, what: str, as_json: bool) -> int:
         _show.batch(found)
     else:
         _show.job(found)
-    return _judged(found)
+    return _judged(door, found)
 
 
 def _ended(door: Door | Controls, id: UUID, bar: Bar) -> Document:
     """The batch once it is over, or paused; its bulk job where that ended without a plan."""
     pause, told = FIRST_PAUSE, False
     while True:
-        found = _patiently(lambda: door.batch(id), bar)
+        found = patiently(lambda: door.batch(id), bar)
         if not found["planned_at"] and found["status"] != "paused":
-            job = _patiently(lambda: door.job(id), bar)
+            job = patiently(lambda: door.job(id), bar)
             if _show.job_status(job):
                 return job
             told = told or _tell_when(job)
@@ -87,7 +87,8 @@ def _tell(found: Document, bar: Bar) -> None:
     bar(found["status"], found["total"] - left, found["total"])
 
 
-def _patiently(look: Callable[[], Document], bar: Bar) -> Document:
+def patiently(look: Callable[[], Document], bar: Bar) -> Document:
+    """What is seen, also where nobody answers for a while. Raises Unreachable after that."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -99,9 +100,11 @@ def _patiently(look: Callable[[], Document], bar: Bar) -> Document:
             time.sleep(LONGEST_PAUSE)
 
 
-def _judged(found: Document) -> int:
+def _judged(door: Door | Controls, found: Document) -> int:
     if "counts" not in found:
         return _show.job_status(found)
+    if found["kind"] == _show.SYNC and found["status"] in OVER:
+        return _judged_by_its_job(door, found)
     counts, command = found["counts"], f"ferryman batch {found['id']}"
     if any(counts.get(name) for name in _show.ASIDE):
         _show.note(f"who was set aside, and why: {command} --recipients")
@@ -115,6 +118,16 @@ def _judged(found: Document) -> int:
         _show.note(f"nothing was sent: {_show.counts(found)}")
         return _show.FAILED
     return _show.batch_status(found)
+
+
+def _judged_by_its_job(door: Door | Controls, found: Document) -> int:
+    """A sync that had nothing to copy has succeeded all the same."""
+    job = door.job(UUID(found["id"]))
+    if why := _show.why(job):
+        _show.note(why)
+    if any(found["objects"][name] for name in ("refused", "failed")):
+        _show.note(f"which ones, and why: ferryman batch {found['id']} --objects")
+    return _show.job_status(job)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ Document = Mapping[str, Any]
 
 # Of a batch's recipients, those who got nothing, or of whom that is not known.
 ASIDE = ("invalid", "duplicate", "suppressed", "failed", "unknown")
+# The kind whose batch is of objects, and not of recipients.
+SYNC = "sync_objects"
 DONE, FAILED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
 _BY_STATUS = {"failed": FAILED, "cancelled": FAILED, "unknown": UNKNOWN}
 _FIELDS = (
@@ -35,6 +37,11 @@ def note(text: str) -> None:
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def printable(text: str) -> str:
+    """What others have named, with nothing in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def job(found: Document) -> None:
@@ -69,11 +76,27 @@ def batch(found: Document) -> None:
     if not found["total"]:
         return
     click.echo()
+    if found["kind"] == SYNC:
+        _objects(found)
+        return
     _counted("recipients", found["total"], found["counts"])
     told = found.get("delivery") or {}
     if any(told.values()):
         click.echo()
         _counted("sent", found["counts"]["sent"], told)
+
+
+def _objects(found: Document) -> None:
+    """A sync's objects; of their bytes those that are copied, and of how many."""
+    told = dict(found["objects"])
+    size, done = told.pop("bytes"), told.pop("bytes_done")
+    told["cancelled"] = found["counts"].get("cancelled", 0)
+    # What a dry run would do is neither done nor waiting.
+    told["planned"] = max(found["total"] - sum(told.values()), 0)
+    _counted("objects", found["total"], told)
+    if size:
+        click.echo()
+        _counted("bytes", size, {"copied": done})
 
 
 def batch_state(found: Document) -> str:

@@ -1,4 +1,5 @@
-"""`batch`: how the recipients of a bulk job are, and what a person can do about them."""
+"""`batch`: how the recipients of a bulk job, or the objects of a sync, are, and what a person can
+do about them."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from ferryman.cli.jobs import as_json
 from ferryman.errors import InvalidArguments
 
 STATUSES = ("waiting", "sending", "sent", *_show.ASIDE, "cancelled")
+LEFT_OUT = ("failed", "refused")
+OUTCOMES = ("planned", "done", "failed", "refused", "cancelled")
 STEPS = ("pause", "resume", "cancel", "retry_failed")
 
 
@@ -39,7 +42,17 @@ def _step(name: str, help: str) -> Callable[..., Any]:
     type=click.Choice(STATUSES),
     help="With --recipients, repeatable: those who are so instead.",
 )
-@click.option("-o", "out", metavar="FILE", default="-", help="With --recipients: where to.")
+@click.option("--objects", is_flag=True, help="Of a sync: print what failed, and why, as CSV.")
+@click.option(
+    "--outcome",
+    "outcomes",
+    multiple=True,
+    type=click.Choice(OUTCOMES),
+    help="With --objects, repeatable: those that ended so instead.",
+)
+@click.option(
+    "-o", "out", metavar="FILE", default="-", help="With --recipients or --objects: where to."
+)
 @as_json
 def batch(
     id: str,
@@ -47,11 +60,14 @@ def batch(
     wait: bool,
     recipients: bool,
     statuses: tuple[str, ...],
+    objects: bool,
+    outcomes: tuple[str, ...],
     out: str,
     as_json: bool,
     **steps: bool,
 ) -> int:
-    """Show how the recipients of a bulk job are; pause it, go on, stop it, or send again.
+    """Show how the recipients of a bulk job, or the objects of a sync, are; pause it, go on, stop
+    it, or send again.
 
     The first table says what ferryman did, the second what the vendor has told since of those it
     sent. What is under way when a batch is paused or cancelled still arrives. --retry-failed
@@ -59,6 +75,9 @@ def batch(
 
     --recipients prints those who are invalid, duplicate, suppressed, failed or unknown, a line
     each: line (in your file), to, status, reason, and what the vendor told.
+
+    Of a sync the table tells of objects; --retry-failed tries once more those that failed, and
+    --objects prints those that failed or were refused, a line each, with the reason.
 
     \b
     Examples:
@@ -72,12 +91,17 @@ def batch(
     from ferryman._door import command_line_door
     from ferryman.client import as_id
 
-    step = _chosen(steps, note=note, wait=wait, recipients=recipients)
-    if not recipients and (statuses or out != "-"):
+    table = recipients or objects
+    step = _chosen(steps, note=note, wait=wait, tables=recipients + objects)
+    if (statuses and not recipients) or (out != "-" and not table):
         raise click.UsageError("--status and -o are about --recipients: give that, too")
+    if outcomes and not objects:
+        raise click.UsageError("--outcome is about --objects: give that, too")
     asked = as_id(id)
     if recipients:
-        return _download(asked, statuses or _show.ASIDE, out, as_json)
+        return _download(asked, "recipients", {"status": statuses or _show.ASIDE}, out, as_json)
+    if objects:
+        return _download(asked, "objects", {"outcome": outcomes or LEFT_OUT}, out, as_json)
     if step:
         return _stepped(asked, step, note, wait=wait, as_json=as_json)
     door = command_line_door()
@@ -88,16 +112,16 @@ def batch(
     return _show.batch_status(found)
 
 
-def _chosen(steps: dict[str, bool], *, note: str | None, wait: bool, recipients: bool) -> str:
+def _chosen(steps: dict[str, bool], *, note: str | None, wait: bool, tables: int) -> str:
     """The one step that is asked for, or none. Raises UsageError."""
     chosen = [name for name in STEPS if steps[name]]
-    if len(chosen) + recipients > 1:
+    if len(chosen) + tables > 1:
         raise click.UsageError(
-            "give one of --pause, --resume, --cancel, --retry-failed, --recipients"
+            "give one of --pause, --resume, --cancel, --retry-failed, --recipients, --objects"
         )
     if note is not None and not chosen:
         raise click.UsageError("--note is about --pause, --resume, --cancel or --retry-failed")
-    if wait and (recipients or chosen in (["pause"], ["cancel"])):
+    if wait and (tables or chosen in (["pause"], ["cancel"])):
         raise click.UsageError("--wait goes with --resume, --retry-failed, or alone")
     return chosen[0] if chosen else ""
 
@@ -113,12 +137,14 @@ def _stepped(id: UUID, step: str, note: str | None, *, wait: bool, as_json: bool
     return _show.DONE
 
 
-def _download(id: UUID, statuses: Iterable[str], out: str, as_json: bool) -> int:
+def _download(
+    id: UUID, what: str, filters: dict[str, tuple[str, ...]], out: str, as_json: bool
+) -> int:
     from ferryman._door import controls
 
     if as_json:
-        raise click.UsageError("--recipients prints CSV: leave --json away")
-    pieces = controls().recipients(id, list(statuses))
+        raise click.UsageError(f"--{what} prints CSV: leave --json away")
+    pieces = controls().table(id, what, filters)
     if out == "-":
         for piece in pieces:
             sys.stdout.buffer.write(piece)

@@ -21,6 +21,7 @@ from ferryman.requests.refund import Refund
 from ferryman.requests.send_email import SendEmail
 from ferryman.requests.send_sms import SendSms
 from ferryman.requests.sync_objects import SyncObjects
+from ferryman.requests.sync_objects_part import SyncObjectsPart
 from ferryman.requests.sync_suppressions import SyncSuppressions
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "SendEmail",
     "SendSms",
     "SyncObjects",
+    "SyncObjectsPart",
     "SyncSuppressions",
     "kinds",
     "validate",

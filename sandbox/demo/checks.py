@@ -17,6 +17,7 @@ from sandbox.demo.orders import (
     INVALID,
     NO_NUMBER,
     OWN,
+    PARTS,
     RECIPIENTS,
     SUCCEEDED,
     UNKNOWN,
@@ -52,7 +53,7 @@ def _jobs_are_those_asked_for(facts: Facts) -> Iterator[str]:
     for missing in asked - facts.jobs.keys():
         yield f"job {missing} is not in the ledger"
     for job in facts.jobs.values():
-        if job.id not in asked and job.kind not in ("bulk_email_part", *OWN):
+        if job.id not in asked and job.kind not in (*PARTS, *OWN):
             yield f"{_name(job)} is in the ledger, and nobody asked for it"
     if facts.rolled_back in facts.jobs:
         yield f"job {facts.rolled_back} is in the ledger, though its transaction was rolled back"

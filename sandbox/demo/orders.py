@@ -11,8 +11,9 @@ from typing import Any
 
 KINDS = (
     *("charge", "refund", "send_email", "bulk_email", "bulk_email_part", "send_sms"),
-    "sync_objects",
+    *("sync_objects", "sync_objects_part"),
 )
+PARTS = ("bulk_email_part", "sync_objects_part")
 # Jobs that ferryman asks of itself.
 OWN = ("refresh_charge", "poll_events", "sync_suppressions")
 DECLINED = {7: "pm_card_chargeDeclined", 15: "pm_card_chargeDeclinedInsufficientFunds"}

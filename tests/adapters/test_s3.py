@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
+import base64
+import gzip
+import random
 import re
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
-from email.message import Message
-from pathlib import Path
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import pytest
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from adapters._base import (
     Misconfigured,
@@ -29,25 +24,52 @@ from adapters._base import (
     VendorError,
 )
 from adapters._http import Client, HttpCall
-from adapters._storage import PART_BYTES, SHA256, Content, Stored
+from adapters._storage import PART_BYTES, SHA256, Changed, Expect, Manner, Placed, Stored, Upload
 from adapters.s3 import Adapter
 from ferryman.policies import policy
 from tests import moto
 from tests.adapters.doubles import Notes
+from tests.adapters.s3_double import AT, BUCKET, NOTHING, md5, settings, signature, stored, xml
 from tests.contract.operations import Operation
 from tests.faulty import CUT, OK, SILENT, answer, faulty
 
-BUCKET = "ferryman-tests"
-AT = datetime(2026, 11, 24, 21, 53, 10, tzinfo=UTC)
-ETAG = '"5d41402abc4b2a76b9719d911017c592"'
+UPLOAD = Upload("key", "upload", PART_BYTES)
 
 
 async def _put(call: HttpCall) -> object:
-    return await Adapter().put(call, "bucket", "key", content(b"planted"))
+    return await Adapter().put(call, "bucket", "key", b"planted", {}, expect=NOTHING)
+
+
+async def _copy(call: HttpCall) -> object:
+    return await Adapter().copy(
+        call, "bucket", "key", "origin", stored("k", etag="e"), {}, expect=NOTHING
+    )
+
+
+async def _begin(call: HttpCall) -> object:
+    return await Adapter().begin(call, "bucket", "key", 9, {}, expect=NOTHING)
+
+
+async def _part(call: HttpCall) -> object:
+    return await Adapter().part(call, "bucket", UPLOAD, 1, 0, 7, b"planted")
+
+
+async def _finish(call: HttpCall) -> object:
+    return await Adapter().finish(call, "bucket", UPLOAD, {1: "e"}, expect=NOTHING)
+
+
+async def _delete(call: HttpCall) -> object:
+    return await Adapter().delete(call, "bucket", [stored("key", etag="e")])
 
 
 # The job marks a sync once, not each of its objects; obstore keeps the time.
-OPERATIONS = [Operation("put", _put, Repeat.NATURAL, marks_itself=False, timed=False)]
+OPERATIONS = [
+    Operation("put", _put, Repeat.NATURAL, marks_itself=False, timed=False),
+    *(
+        Operation(write.__name__.removeprefix("_"), write, Repeat.NATURAL, marks_itself=False)
+        for write in (_copy, _begin, _part, _finish, _delete)
+    ),
+]
 ENVIRONMENT = {
     "AWS_REGION": "us-east-1",
     "AWS_SESSION_TOKEN": None,
@@ -55,26 +77,13 @@ ENVIRONMENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto.running_moto() as url:
-        yield url
-
-
 @pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty bucket on a running server; the environment points at it."""
-    settings(monkeypatch, server)
-    moto.reset(server)
-    moto.oracle(server).create_bucket(Bucket=BUCKET)
-    return server
-
-
-def settings(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("S3_BASE_URL", url)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name, value in moto.ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
+    settings(monkeypatch, s3_server)
+    moto.reset(s3_server)
+    moto.oracle(s3_server).create_bucket(Bucket=BUCKET)
+    return s3_server
 
 
 @pytest.fixture
@@ -89,70 +98,69 @@ async def call(journal: Notes) -> AsyncIterator[HttpCall]:
     await client.close()
 
 
-def content(data: bytes, **attributes: str) -> Content:
-    return Content(len(data), data, attributes)
+async def put(call: HttpCall, key: str, data: bytes, **expect: str | None) -> Placed:
+    return await Adapter().put(call, BUCKET, key, data, {}, expect=Expect(**expect))
 
 
-def stored(key: str, size: int = 5, etag: str | None = None) -> Stored:
-    return Stored(key, size, AT, etag)
-
-
-async def listed(call: HttpCall, prefix: str = "") -> list[Stored]:
-    return [found async for found in Adapter().list(call, BUCKET, prefix)]
-
-
-async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
+async def listed(call: HttpCall, prefix: str = "", after: str = "") -> list[Stored]:
+    pages = Adapter().pages(call, BUCKET, prefix, after)
+    return [found async for page in pages for found in page]
 
 
 # --- what the vendor holds
 
 
 async def test_an_object_arrives_with_what_belongs_to_it(s3: str, call: HttpCall) -> None:
+    key = "a/ü & +=%20*'(~).txt"
     given = {"Content-Type": "text/plain", "Cache-Control": "no-cache", SHA256: "ab" * 32}
-    etag = await Adapter().put(call, BUCKET, "a/ü & +=%20.txt", content(b"hello", **given))
+    placed = await Adapter().put(call, BUCKET, key, b"hello", given, expect=NOTHING)
 
-    found = moto.oracle(s3).get_object(Bucket=BUCKET, Key="a/ü & +=%20.txt")
+    found = moto.oracle(s3).get_object(Bucket=BUCKET, Key=key)
     assert found["Body"].read() == b"hello"
     assert (found["ContentType"], found["CacheControl"]) == ("text/plain", "no-cache")
     assert found["Metadata"] == {SHA256: "ab" * 32}
-    assert found["ETag"] == etag
-    assert await Adapter().attributes(call, BUCKET, "a/ü & +=%20.txt") == given
+    assert placed == Placed(md5(b"hello"), None, {"md5": md5(b"hello")})
+    assert found["ETag"] == f'"{placed.etag}"'
+    known = await Adapter().look(call, BUCKET, key)
+    assert known
+    assert (known.key, known.size, known.attributes) == (key, 5, given)
+    assert (known.etag, known.digests) == (placed.etag, placed.digests)
 
 
-async def test_a_stream_arrives_in_parts(s3: str, call: HttpCall) -> None:
-    parts = [bytes([number]) * PART_BYTES for number in range(2)] + [b"end"]
-    size = sum(map(len, parts))
-    etag = await Adapter().put(call, BUCKET, "large", Content(size, stream(*parts)))
+@pytest.mark.parametrize("size", [0, 5, PART_BYTES])
+async def test_objects_come_back(s3: str, call: HttpCall, size: int) -> None:
+    data = random.Random(7).randbytes(size)
+    moto.oracle(s3).put_object(Bucket=BUCKET, Key="k", Body=data, Metadata={"k": "v"})
+    (found,) = await listed(call)
 
-    assert moto.holds(s3, BUCKET) == {"large": b"".join(parts)}
-    assert etag
-    assert etag.endswith('-3"')
-
-
-async def test_a_stream_that_breaks_off_leaves_nothing(s3: str, call: HttpCall) -> None:
-    async def broken() -> AsyncIterator[bytes]:
-        yield b"x" * PART_BYTES
-        raise Unavailable("a file changed while it was read", code="source_changed")
-
-    with pytest.raises(Unavailable, match="changed"):
-        await Adapter().put(call, BUCKET, "large", Content(2 * PART_BYTES, broken()))
-
-    assert moto.holds(s3, BUCKET) == {}
-    assert "Uploads" not in moto.oracle(s3).list_multipart_uploads(Bucket=BUCKET)
+    got = await Adapter().get(call, BUCKET, found)
+    assert got.data == data
+    assert (got.attributes or {})["k"] == "v"
+    if size:
+        piece = await Adapter().get(call, BUCKET, found, (1, size - 1))
+        assert piece.data == data[1 : size - 1]
 
 
-async def test_small_and_large_objects_come_back(s3: str, call: HttpCall) -> None:
-    large = bytes(range(256)) * (PART_BYTES // 256) + b"more"
-    for key, data in (("empty", b""), ("small", b"hello"), ("large", large)):
-        moto.oracle(s3).put_object(Bucket=BUCKET, Key=key, Body=data, Metadata={"k": key})
+async def test_what_is_stored_as_gzip_comes_as_it_is_stored(s3: str, call: HttpCall) -> None:
+    data = gzip.compress(b"hello" * 99)
+    moto.oracle(s3).put_object(Bucket=BUCKET, Key="k", Body=data, ContentEncoding="gzip")
+    (found,) = await listed(call)
 
-    for found in await listed(call):
-        got = await Adapter().get(call, BUCKET, found)
-        data = got.data if isinstance(got.data, bytes) else b"".join([c async for c in got.data])
-        assert data == {"empty": b"", "small": b"hello", "large": large}[found.key]
-        assert got.attributes["k"] == found.key
+    got = await Adapter().get(call, BUCKET, found)
+    known = await Adapter().look(call, BUCKET, "k")
+    assert got.data == data
+    assert known
+    assert known.size == len(data)
+    assert known.attributes == got.attributes
+    assert (got.attributes or {})["Content-Encoding"] == "gzip"
+
+
+async def test_half_an_object_is_not_taken_for_it(s3: str, call: HttpCall) -> None:
+    moto.oracle(s3).put_object(Bucket=BUCKET, Key="k", Body=b"hello")
+    for size, span in ((6, None), (9, (3, 9))):
+        with pytest.raises(Unavailable) as raised:
+            await Adapter().get(call, BUCKET, stored("k", size), span)
+        assert raised.value.code == "checksum_mismatch"
 
 
 async def test_an_object_that_changed_since_it_was_listed_is_not_read(
@@ -167,12 +175,215 @@ async def test_an_object_that_changed_since_it_was_listed_is_not_read(
     assert raised.value.code == "source_changed"
 
 
-async def test_deleting_what_is_gone_is_no_error(s3: str, call: HttpCall) -> None:
-    moto.oracle(s3).put_object(Bucket=BUCKET, Key="k", Body=b"x")
-    for _ in range(2):
-        await Adapter().delete(call, BUCKET, "k")
+async def test_a_named_version_is_read_though_another_stands_there(s3: str, call: HttpCall) -> None:
+    client = moto.oracle(s3)
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    placed = await put(call, "k", b"first")
+    known = await Adapter().look(call, BUCKET, "k")
+    await put(call, "k", b"other", etag=placed.etag)
 
-    assert moto.holds(s3, BUCKET) == {}
+    assert known
+    assert known.version == placed.version is not None
+    assert (await Adapter().get(call, BUCKET, known)).data == b"first"
+
+
+async def test_what_is_not_there_is_looked_for_in_vain(s3: str, call: HttpCall) -> None:
+    assert await Adapter().look(call, BUCKET, "k") is None
+
+
+async def test_a_look_tells_the_checksums_of_the_whole_content(
+    s3: str, call: HttpCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = moto.oracle(s3)
+    made = client.put_object(Bucket=BUCKET, Key="k", Body=b"hello", ChecksumAlgorithm="SHA256")
+    known = await Adapter().look(call, BUCKET, "k")
+    assert known
+    sha256 = base64.b64decode(made["ChecksumSHA256"]).hex()
+    assert known.digests == {"md5": md5(b"hello"), "sha256": sha256}
+
+    told = {"x_amz_checksum_crc64nvme": "q83vASNFZ4k=", "x_amz_checksum_type": "FULL_OBJECT"}
+    async with faulty(answer(200, b"", ETag='"abc-3"', **told)) as vendor:
+        settings(monkeypatch, vendor.url)
+        known = await Adapter().look(call, BUCKET, "k")
+    assert vendor.heads[0]["x-amz-checksum-mode"] == "ENABLED"
+    assert known
+    assert known.digests == {"crc64nvme": "abcdef0123456789"}
+
+
+# What tells nothing of the whole content: a checksum of checksums, and the ETag of an object that
+# is encrypted with a key of its own.
+SILENT_HEADERS = [
+    {"x_amz_checksum_sha256": "q83v-3", "ETag": '"abc-3"'},
+    {"x_amz_checksum_crc32c": "q83vAQ==", "x_amz_checksum_type": "COMPOSITE", "ETag": '"abc-3"'},
+    {"x_amz_server_side_encryption": "aws:kms", "ETag": f'"{"ab" * 16}"'},
+    {"x_amz_server_side_encryption_customer_algorithm": "AES256", "ETag": f'"{"ab" * 16}"'},
+]
+
+
+@pytest.mark.parametrize("headers", SILENT_HEADERS)
+async def test_what_is_no_digest_of_the_content_is_not_taken_for_one(
+    monkeypatch: pytest.MonkeyPatch, call: HttpCall, headers: dict[str, str]
+) -> None:
+    async with faulty(answer(200, b"", **headers)) as vendor:
+        settings(monkeypatch, vendor.url)
+        known = await Adapter().look(call, BUCKET, "k")
+
+    assert known
+    assert known.digests == {}
+
+
+# --- what stands at the target
+
+
+async def test_nobody_elses_object_is_overwritten(s3: str, call: HttpCall) -> None:
+    first = await put(call, "k", b"first")
+    for etag in (None, "0" * 32):
+        with pytest.raises(Changed) as raised:
+            await put(call, "k", b"other", etag=etag)
+        assert (raised.value.code, raised.value.status) == ("target_changed", 412)
+    assert moto.holds(s3, BUCKET) == {"k": b"first"}
+
+    await put(call, "k", b"other", etag=first.etag)
+    assert moto.holds(s3, BUCKET) == {"k": b"other"}
+
+
+@pytest.mark.parametrize("etag", [None, "0" * 32])
+@pytest.mark.parametrize(
+    ("status", "code"), [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict")]
+)
+async def test_a_condition_leaves_as_it_is_meant_and_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, call: HttpCall, etag: str | None, status: int, code: str
+) -> None:
+    async with faulty(xml(status, code)) as vendor:
+        settings(monkeypatch, vendor.url)
+        with pytest.raises(Changed) as raised:
+            await put(call, "k", b"x", etag=etag)
+
+    assert raised.value.status == status
+    (head,) = vendor.heads
+    assert (
+        (head["if-none-match"], head["if-match"]) == ("*", None)
+        if etag is None
+        else (
+            None,
+            f'"{etag}"',
+        )
+    )
+
+
+async def test_what_was_to_be_replaced_is_gone(s3: str, call: HttpCall) -> None:
+    with pytest.raises(Changed):
+        await put(call, "k", b"x", etag="0" * 32)
+    with pytest.raises(Refused) as raised:
+        await Adapter().put(call, "no-such-bucket", "k", b"x", {}, expect=Expect("0" * 32))
+    assert raised.value.code == "bucket_not_found"
+
+
+async def test_a_server_without_conditions_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, call: HttpCall
+) -> None:
+    async with faulty(xml(501, "NotImplemented")) as vendor:
+        settings(monkeypatch, vendor.url)
+        with pytest.raises(Misconfigured, match="conditional_writes"):
+            await put(call, "k", b"x")
+
+
+@pytest.fixture
+def no_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = policy("s3").model_copy(update={"conditional_writes": False})
+    for module in ("s3", "_s3_requests", "_s3_remote"):
+        monkeypatch.setattr(f"adapters.{module}.policy", lambda _: numbers)
+
+
+@pytest.mark.usefixtures("no_conditions")
+async def test_without_conditions_a_look_before_the_write_has_to_do(
+    s3: str, call: HttpCall, journal: Notes
+) -> None:
+    first = await put(call, "k", b"first")
+    with pytest.raises(Changed):
+        await put(call, "k", b"other")
+    await put(call, "k", b"other", etag=first.etag)
+
+    assert moto.holds(s3, BUCKET) == {"k": b"other"}
+    asked = [one["method"] for one in journal.interactions]
+    assert asked == ["HEAD", "PUT", "HEAD", "HEAD", "PUT"]
+
+
+def stands_otherwise(**headers: str) -> tuple[bytes, ...]:
+    """What is answered to a PUT of five bytes, and to a look at what then stands there."""
+    tag = f'"{"ab" * 16}"'
+    look = answer(200, b"12345", ETag=tag, **headers).removesuffix(b"12345")
+    return answer(200, b"", ETag=tag), look
+
+
+async def test_what_landed_otherwise_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch, call: HttpCall
+) -> None:
+    gone = answer(200, b"<DeleteResult/>")
+    async with faulty(*stands_otherwise(), gone) as vendor:
+        settings(monkeypatch, vendor.url)
+        with pytest.raises(Unavailable) as raised:
+            await put(call, "k", b"hello")
+
+    assert raised.value.code == "checksum_mismatch"
+    assert vendor.executed[1:] == [f"HEAD /{BUCKET}/k", f"POST /{BUCKET}?delete="]
+
+
+async def test_an_etag_that_is_no_md5_is_no_mismatch(
+    monkeypatch: pytest.MonkeyPatch, call: HttpCall
+) -> None:
+    async with faulty(*stands_otherwise(x_amz_server_side_encryption="aws:kms")) as vendor:
+        settings(monkeypatch, vendor.url)
+        assert await put(call, "k", b"hello") == Placed("ab" * 16)
+
+    assert len(vendor.executed) == 2
+
+
+KEPT = [
+    ("STANDARD_IA", "AES256", None),
+    ("STANDARD_IA", "aws:kms", None),
+    (
+        None,
+        "aws:kms:arn:aws:kms:eu-west-1:123456789012:key/k",
+        "arn:aws:kms:eu-west-1:123456789012:key/k",
+    ),
+]
+
+
+@pytest.mark.parametrize(("storage_class", "encryption", "key"), KEPT)
+async def test_storage_class_and_encryption_are_asked_for(
+    s3: str, call: HttpCall, storage_class: str | None, encryption: str, key: str | None
+) -> None:
+    adapter, manner = Adapter(), Manner(storage_class, encryption)
+    placed = await adapter.put(call, BUCKET, "k", b"x", {}, expect=NOTHING, manner=manner)
+    known = Stored("k", 1, AT, placed.etag)
+    await adapter.copy(call, BUCKET, "c", BUCKET, known, {}, expect=NOTHING, manner=manner)
+    upload = await adapter.begin(call, BUCKET, "u", 1, {}, expect=NOTHING, manner=manner)
+    tags = {1: str(await adapter.part(call, BUCKET, upload, 1, 0, 1, b"x"))}
+    await adapter.finish(call, BUCKET, upload, tags, expect=NOTHING)
+    await adapter.put(call, BUCKET, "plain", b"x", {}, expect=NOTHING)
+
+    client = moto.oracle(s3)
+    for name in ("k", "c", "u"):
+        found = client.head_object(Bucket=BUCKET, Key=name)
+        assert found.get("StorageClass") == storage_class
+        assert found["ServerSideEncryption"] == encryption[:7].removesuffix(":")
+        assert key is None or found["SSEKMSKeyId"] == key
+    plain = client.head_object(Bucket=BUCKET, Key="plain")
+    assert (plain.get("StorageClass"), plain.get("SSEKMSKeyId")) == (None, None)
+
+
+@pytest.mark.parametrize("given", [{"a b": "x"}, {"k": "two\nlines"}])
+async def test_metadata_that_no_header_holds_is_refused(
+    call: HttpCall, given: dict[str, str]
+) -> None:
+    for write in (
+        Adapter().put(call, BUCKET, "k", b"x", given, expect=NOTHING),
+        Adapter().begin(call, BUCKET, "k", 1, given, expect=NOTHING),
+    ):
+        with pytest.raises(Refused) as raised:
+            await write
+        assert raised.value.code == "invalid_metadata"
 
 
 # --- listing
@@ -192,8 +403,20 @@ async def test_a_listing_has_every_page_in_order(
     assert [one.key for one in found] == keys
     assert len(journal.interactions) == 3
     assert {one.size for one in found} == {1}
-    assert found[0].etag == client.head_object(Bucket=BUCKET, Key=keys[0])["ETag"]
+    assert found[0].etag == md5(b"x")
+    assert found[0].digests == {"md5": md5(b"x")}
     assert abs((datetime.now(UTC) - (found[0].last_modified or AT)).total_seconds()) < 60
+
+
+async def test_a_listing_goes_on_after_a_key(
+    s3: str, call: HttpCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.s3.PAGE_KEYS", 2)
+    for key in ("p/a", "p/b + ü", "p/c", "p/d", "p/e"):
+        moto.oracle(s3).put_object(Bucket=BUCKET, Key=key, Body=b"x")
+
+    assert [one.key for one in await listed(call, "p/", "p/b + ü")] == ["p/c", "p/d", "p/e"]
+    assert await listed(call, "p/", "p/e") == []
 
 
 HOSTILE = ["/abs", "p/../out", "p/./dot", "p//empty", "p/back\\slash", "p/tab\there", "p/ü +%20"]
@@ -206,11 +429,24 @@ async def test_hostile_keys_are_listed_beside_the_others(s3: str, call: HttpCall
     assert {one.key for one in await listed(call)} == {*HOSTILE, "p/good"}
 
 
-async def test_a_key_that_cannot_be_asked_for_is_refused(s3: str, call: HttpCall) -> None:
-    with pytest.raises(Refused) as raised:
-        await Adapter().put(call, BUCKET, "p/../out", content(b"x"))
-    assert raised.value.code == "invalid_key"
-    assert moto.holds(s3, BUCKET) == {}
+@pytest.mark.parametrize("key", ["p/../out", "p/.", "/abs", "p//empty", "end/", "tab\t", ".."])
+async def test_a_key_that_cannot_be_asked_for_is_refused(
+    s3: str, call: HttpCall, journal: Notes, key: str
+) -> None:
+    adapter, one = Adapter(), stored(key, etag="e")
+    refused = await adapter.delete(call, BUCKET, [one])
+    assert refused[key].code == "invalid_key"
+    for ask in (
+        put(call, key, b"x"),
+        adapter.look(call, BUCKET, key),
+        adapter.get(call, BUCKET, one),
+        adapter.begin(call, BUCKET, key, 1, {}, expect=NOTHING),
+        adapter.copy(call, BUCKET, "k", BUCKET, one, {}, expect=NOTHING),
+    ):
+        with pytest.raises(Refused) as raised:
+            await ask
+        assert raised.value.code == "invalid_key"
+    assert journal.interactions == []
 
 
 # --- what goes wrong
@@ -226,16 +462,12 @@ async def test_an_unknown_bucket_is_refused(s3: str, call: HttpCall, operation: 
 async def do(operation: str, call: HttpCall, bucket: str = BUCKET) -> None:
     match operation:
         case "list":
-            async for _ in Adapter().list(call, bucket, ""):
+            async for _ in Adapter().pages(call, bucket, ""):
                 pass
         case "put":
-            await Adapter().put(call, bucket, "k", content(b"x"))
+            await Adapter().put(call, bucket, "k", b"x", {}, expect=NOTHING)
         case "get":
             await Adapter().get(call, bucket, stored("k"))
-
-
-def xml(status: int, code: str) -> bytes:
-    return answer(status, f"<Error><Code>{code}</Code></Error>".encode())
 
 
 FAULTS: list[tuple[bytes | str, type[VendorError], str]] = [
@@ -244,11 +476,14 @@ FAULTS: list[tuple[bytes | str, type[VendorError], str]] = [
     (answer(502, b"<html>"), Unavailable, "vendor_unavailable"),
     (xml(400, "RequestTimeout"), Unavailable, "vendor_unavailable"),
     (xml(429, "TooManyRequests"), Throttled, "rate_limited"),
-    (xml(403, "AccessDenied"), Misconfigured, "misconfigured"),
+    (xml(403, "AccessDenied"), Refused, "access_denied"),
+    (xml(403, "SignatureDoesNotMatch"), Misconfigured, "misconfigured"),
     (answer(401, b""), Misconfigured, "misconfigured"),
     (xml(400, "ExpiredToken"), Misconfigured, "misconfigured"),
     (xml(400, "EntityTooLarge"), Refused, "refused"),
-    (xml(301, "PermanentRedirect"), Misconfigured, "misconfigured"),
+    (xml(400, "XAmzContentSHA256Mismatch"), Unavailable, "checksum_mismatch"),
+    (xml(403, "InvalidObjectState"), Refused, "archived"),
+    (xml(301, "PermanentRedirect"), Refused, "bucket_elsewhere"),
     (SILENT, Unavailable, "timeout"),
     (CUT, Unavailable, "connection_lost"),
 ]
@@ -327,8 +562,7 @@ async def test_a_listing_is_signed_as_the_server_reads_it(
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_SESSION_TOKEN", token)
         with pytest.raises(Refused):
-            async for _ in Adapter().list(call, BUCKET, "ü a+b&c=d/~"):
-                pass
+            await listed(call, "ü a+b&c=d/~")
 
     path, _, query = vendor.executed[0].removeprefix("GET ").partition("?")
     asked, head = dict(parse_qsl(query, strict_parsing=True)), vendor.heads[0]
@@ -337,20 +571,6 @@ async def test_a_listing_is_signed_as_the_server_reads_it(
     assert "+" not in query
     assert head.get("x-amz-security-token", "") == token
     assert signature(f"{vendor.url}{path}", asked, head) in head["authorization"]
-
-
-def signature(url: str, asked: dict[str, str], head: Message) -> str:
-    """What botocore makes of a request that came in."""
-    proof = re.search(r"SignedHeaders=([^,]+)", head["authorization"])
-    assert proof
-    signed = {name: head[name] for name in proof[1].split(";")}
-    assert {"host", "x-amz-date"} <= set(signed)
-    request = AWSRequest("GET", url, headers=signed, params=asked)
-    request.context["timestamp"] = head["x-amz-date"]
-    keys = Credentials(*list(moto.ENVIRONMENT.values())[:2])
-    signer = S3SigV4Auth(keys, "s3", "eu-west-1")
-    to_sign = signer.string_to_sign(request, signer.canonical_request(request))
-    return f"Signature={signer.signature(to_sign, request)}"
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
@@ -367,142 +587,6 @@ async def test_a_missing_key_is_named(
     assert vendor.executed == []
 
 
-async def test_changed_keys_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    adapter, found = Adapter(), []
-    for name in ("one", "two"):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"secret-{name}")
-        keys = await adapter._credential()
-        found.append((keys["access_key_id"], keys["secret_access_key"]))
-
-    assert found == [("one", "secret-one"), ("two", "secret-two")]
-
-
-def role(serves: timedelta = timedelta(hours=6)) -> bytes:
-    until = (datetime.now(UTC) + serves).strftime("%Y-%m-%dT%H:%M:%SZ")
-    keys = {"AccessKeyId": "of-the-role", "SecretAccessKey": "s", "Token": "t", "Expiration": until}
-    return answer(200, json.dumps(keys).encode())
-
-
-@pytest.fixture
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-# Whoever is asked here answers on the test's own event loop: to block it would be to fail.
-async def test_without_keys_the_containers_role_is_asked_once_for_all(
-    no_keys: pytest.MonkeyPatch,
-) -> None:
-    async with faulty(role()) as agent:
-        no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/role")
-        adapter = Adapter()
-        together = await asyncio.gather(*(adapter._credential() for _ in range(8)))
-        found = await adapter._credential()
-
-    assert (found["access_key_id"], found["secret_access_key"]) == ("of-the-role", "s")
-    assert {keys["token"] for keys in together} == {"t"}
-    assert agent.executed == ["GET /role"]
-
-
-async def test_keys_that_end_soon_are_renewed(no_keys: pytest.MonkeyPatch) -> None:
-    soon = role(timedelta(minutes=12))
-    async with faulty(soon, soon, role()) as agent:
-        no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/role")
-        adapter = Adapter()
-        await adapter._credential()
-        # Too short-lived, they were asked for twice at once.
-        assert len(agent.executed) == 2
-        found = [await adapter._credential() for _ in range(2)]
-
-    assert len(agent.executed) == 3
-    # obstore asks again before this, and no key that is handed out serves for less.
-    ends = found[-1]["expires_at"]
-    assert ends
-    assert timedelta(minutes=5) < ends - datetime.now(UTC) <= timedelta(minutes=10)
-
-
-async def test_a_role_that_gave_no_keys_is_asked_again(no_keys: pytest.MonkeyPatch) -> None:
-    async with faulty(OK, role()) as agent:
-        no_keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/role")
-        adapter = Adapter()
-        with pytest.raises(Misconfigured, match="AWS_ACCESS_KEY_ID"):
-            await adapter._credential()
-
-        assert (await adapter._credential())["token"] == "t"
-
-
-async def test_without_keys_the_instances_role_is_asked(no_keys: pytest.MonkeyPatch) -> None:
-    async with faulty(answer(200, b"proof"), answer(200, b"our-role"), role()) as instance:
-        no_keys.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.url)
-        adapter = Adapter()
-        found = [await adapter._credential(), await adapter._credential()]
-
-    assert [keys["token"] for keys in found] == ["t", "t"]
-    path = "/latest/meta-data/iam/security-credentials/"
-    assert instance.executed == ["PUT /latest/api/token", f"GET {path}", f"GET {path}our-role"]
-
-
-async def test_a_silent_instance_is_not_waited_for(no_keys: pytest.MonkeyPatch) -> None:
-    async with faulty(SILENT, SILENT) as instance:
-        no_keys.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.url)
-        started = time.monotonic()
-        with pytest.raises(Misconfigured, match="AWS_ACCESS_KEY_ID is not set"):
-            await Adapter()._credential()
-
-    assert time.monotonic() - started < 4
-
-
-STS = b"""<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
-<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>of-the-pod</AccessKeyId>
-<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
-<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
-</AssumeRoleWithWebIdentityResponse>"""
-
-
-@pytest.fixture
-def pod(no_keys: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """A pod with a role of its own, as EKS sets it up."""
-    (tmp_path / "token").write_text("of-the-cluster")
-    no_keys.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
-    no_keys.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/ours")
-    no_keys.setenv("AWS_REGION", "eu-west-1")
-    return no_keys
-
-
-async def test_a_pods_token_is_traded_for_keys(pod: pytest.MonkeyPatch) -> None:
-    async with faulty(answer(200, STS)) as sts:
-        pod.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-        assert (await Adapter()._credential())["access_key_id"] == "of-the-pod"
-
-    assert sts.executed == ["POST /"]
-
-
-async def test_a_refused_role_is_told_of_without_its_name(pod: pytest.MonkeyPatch) -> None:
-    async with faulty(xml(403, "AccessDenied")) as sts:
-        pod.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-        with pytest.raises(Misconfigured, match=r"ClientError.*AWS_ACCESS_KEY_ID") as raised:
-            await Adapter()._credential()
-
-    assert "ours" not in raised.value.message
-
-
-async def test_the_regions_own_trader_is_asked(pod: pytest.MonkeyPatch) -> None:
-    async with faulty(answer(403), answer(403)) as proxy:
-        pod.setenv("HTTPS_PROXY", proxy.url)
-        pod.setenv("NO_PROXY", "")
-        with pytest.raises(Misconfigured):
-            await Adapter()._credential()
-
-    assert proxy.executed[0] == "CONNECT sts.eu-west-1.amazonaws.com:443"
-
-
-def test_nothing_of_awss_own_is_loaded_before_it_is_needed() -> None:
-    code = "import sys, adapters.s3; adapters.s3.Adapter(); sys.exit('botocore' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 async def test_no_credential_stays_in_what_is_kept(
     s3: str, call: HttpCall, journal: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -513,7 +597,7 @@ async def test_no_credential_stays_in_what_is_kept(
     }
     for name, value in planted.items():
         monkeypatch.setenv(name, value)
-    await Adapter().put(call, BUCKET, "a b", content(b"hello"))
+    await put(call, "a b", b"hello")
     await listed(call)
     with pytest.raises(Refused):
         await do("get", call)
@@ -527,8 +611,7 @@ async def test_no_credential_stays_in_what_is_kept(
 EXITS_AT_ONCE = """
 import asyncio, sys
 from obstore.store import S3Store
-from adapters._obstore import Bucket
-from adapters._storage import Content
+from adapters._s3_obstore import Bucket
 
 class Call:
     async def pace(self): pass
@@ -537,8 +620,8 @@ class Call:
 async def main(url, bucket):
     config = {"endpoint": url, "access_key_id": "x", "secret_access_key": "y", "region": "x"}
     store = S3Store(bucket, config=config, client_options={"allow_http": True})
-    one = Bucket(store, "s3", url, "X")
-    await asyncio.gather(*(one.put(Call(), f"k{n}", Content(1, b"x")) for n in range(8)))
+    one = Bucket(store, "s3", url)
+    await asyncio.gather(*(one.put(Call(), f"k{n}", b"x", {}, None) for n in range(8)))
 
 asyncio.run(main(*sys.argv[1:]))
 """

@@ -29,6 +29,7 @@ WRITTEN = (
     "parts",
     "mails",
     "messages",
+    "objects",
     "suppressions",
     "uploads",
     "upload_pieces",

@@ -156,5 +156,5 @@ def texts(*values: ast.expr) -> Iterator[str]:
                 yield from texts(body, other)
             case ast.BoolOp(values=parts):
                 yield from texts(*parts)
-            case ast.Call(args=[_, default]):  # CODES.get(word, default)
+            case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):  # of CODES
                 yield from texts(default)

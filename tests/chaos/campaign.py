@@ -100,7 +100,7 @@ class Campaign:
         """One more worker."""
         process = wrong_worker(self.harness, wait=wait, **self.env)
         if wait:
-            self.idle = self.idle or _highest(process)
+            self.idle = self.idle or highest(process)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -129,7 +129,7 @@ class Campaign:
     def _kill(self, name: str) -> None:
         pid = int(name.rpartition(":")[2])
         (process,) = (one for one in self.harness.processes if one.pid == pid)
-        self.memory = max(self.memory, _highest(process))
+        self.memory = max(self.memory, highest(process))
         self.kills.append(self.harness.row("SELECT clock_timestamp() AS at")["at"])
         self.harness.kill(process)
 
@@ -143,7 +143,7 @@ class Campaign:
         until(lambda: self.delivered() >= taken, seconds, what="all events are heard")
         for process in self.harness.processes:
             if process.poll() is None and "api" not in process.args:
-                self.memory = max(self.memory, _highest(process))
+                self.memory = max(self.memory, highest(process))
         return self.look()
 
     def delivered(self) -> int:
@@ -190,7 +190,7 @@ class Campaign:
         )
 
 
-def _highest(process: subprocess.Popen[bytes]) -> float:
+def highest(process: subprocess.Popen[bytes]) -> float:
     """The most memory that a process ever had, in MiB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))

@@ -8,19 +8,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
 
 import httpx
-import pytest
 
 from ferryman._root import environment
 from ferryman.testing import Sandbox
 from ferryman.testing.up import up
-from tests import moto
 from tests.chaos.conftest import Accounted, Scale
 from tests.chaos.people import (
     CHARGES,
@@ -75,12 +73,6 @@ WEATHER = [
     {"do": "error_after", "when": {"probability": 0.02}},
     {"do": "garble", "when": {"probability": 0.02}},
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto.running_moto() as url:
-        yield url
 
 
 class Storm:
@@ -236,9 +228,9 @@ FAULTS: list[Callable[[Storm], None]] = [
 
 
 def test_everything_at_once(
-    broken: Harness, servers_to_break: Breakable, server: str, scale: Scale, accounted: Accounted
+    broken: Harness, servers_to_break: Breakable, s3_server: str, scale: Scale, accounted: Accounted
 ) -> None:
-    bucket(both_banks(broken), server)
+    bucket(both_banks(broken), s3_server)
     broken.sandbox.script([{**place, **fault} for place in PLACES for fault in WEATHER])
     storm = Storm(broken, servers_to_break, scale.random)
     end = time.monotonic() + max(SHORTEST_SECONDS, scale.seconds_left() - TO_SETTLE_SECONDS)
@@ -270,7 +262,7 @@ def test_everything_at_once(
         "SELECT DISTINCT error ->> 'code' AS c FROM ferryman.jobs WHERE status = 'failed'"
     )
     assert [row["c"] for row in codes] in ([], ["charge_cancelled"])
-    assert storm_synced(broken, server)
+    assert storm_synced(broken, s3_server)
 
 
 def all_agreed(harness: Harness) -> bool:
@@ -278,12 +270,12 @@ def all_agreed(harness: Harness) -> bool:
     return not harness.rows(ASKED, (list(ASKS.values()),))
 
 
-def storm_synced(harness: Harness, server: str) -> bool:
+def storm_synced(harness: Harness, s3_server: str) -> bool:
     """A sync that was cancelled leaves its folder half copied, or not at all."""
     cancelled = harness.rows(
         "SELECT FROM ferryman.jobs WHERE kind = 'sync_objects' AND status = 'cancelled'"
     )
-    return bool(cancelled) or synced(harness, server)
+    return bool(cancelled) or synced(harness, s3_server)
 
 
 def test_ferryman_up_brings_back_the_worker_that_was_killed(

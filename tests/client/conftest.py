@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,14 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         settings.cache_clear()
 
     return change
+
+
+def read_all(terminal: int) -> str:
+    """What has been written to it; it gives no more than some thousand bytes at once."""
+    found = b""
+    with suppress(BlockingIOError):
+        os.set_blocking(terminal, False)
+        while piece := os.read(terminal, 1_000_000):
+            found += piece
+    os.close(terminal)
+    return found.decode()

@@ -279,7 +279,7 @@ def test_a_missing_source_folder_is_told_before_anything_is_stored(
 @pytest.mark.respx(assert_all_called=False)
 def test_sync_offers_what_a_vendor_can_do(respx_mock: respx.MockRouter) -> None:
     route = respx_mock.post(f"{URL}/v1/jobs").respond(201, json=JOB)
-    for words in (("ftp://a", "s3://backup"), ("s3://backup", "gcs://a")):
+    for words in (("ftp://a", "s3://backup"), ("s3://backup", "gcs://a"), ("s3://a", "s3:/b")):
         refused = run("sync", *words)
         assert_refused(refused, "must be a folder, or begin with s3:// or gs://")
     assert {"s3://bucket/prefix", "gs://bucket/prefix"} <= set(run("sync", "--help").stdout.split())

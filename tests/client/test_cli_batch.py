@@ -18,6 +18,7 @@ import pytest
 import respx
 
 from ferryman.cli import _batches
+from tests.client.conftest import read_all
 from tests.client.test_cli import ID, JOB, URL, assert_refused, run
 from tests.harness import Harness
 
@@ -169,8 +170,7 @@ def test_the_bar_tells_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> No
                 bar("running", done, 5000)
                 time.sleep(0.02)
             bar("no answer", 0, None)
-        shown = os.read(ours, 1_000_000).decode()
-    os.close(ours)
+        shown = read_all(ours)
     lines = [re.sub("\x1b.*?[a-zA-Z]", "", line).strip() for line in shown.split("\r")]
     assert any(line.startswith("mails: planning, waiting") for line in lines)
     (last,) = [line for line in lines if line.startswith("mails: no answer")][-1:]
@@ -319,3 +319,8 @@ def test_the_real_api_understands_each_of_them(harness: Harness, use: Callable[.
     assert "cancelled" in run("batch", made, "--cancel").stdout
     assert run("batch", made, "--resume").exit_code == 1
     assert run("batch", str(uuid4()), "--pause").exit_code == 2
+    ends = {"source": "s3://photos", "destination": "s3://backup"}
+    sync = str(harness.enqueue("sync_objects", ends))
+    assert run("batch", sync).exit_code == 0
+    assert run("batch", sync, "--objects").stdout.startswith("key,action,outcome,reason,size")
+    assert "cancelled" in run("batch", sync, "--cancel").stdout

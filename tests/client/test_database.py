@@ -16,7 +16,9 @@ from click.testing import CliRunner
 from psycopg.rows import dict_row
 
 import ferryman
+from ferryman import _database as _database_door
 from ferryman._database import MOST_IDLE, Database
+from ferryman._door import command_line_door
 from ferryman._order import order
 from ferryman.cli import main
 from tests.client.conftest import CHARGE
@@ -176,6 +178,29 @@ def test_jobs_are_listed_by_all_their_conditions(
     assert ferryman.jobs(since="2090-01-01T00:00:00Z") == []
     assert ferryman.jobs(kind="refund", vendor="sendgrid") == []
     assert ferryman.jobs(batch=uuid4()) == []
+
+
+def test_a_dry_run_tells_its_plan_without_an_api(
+    ledger: psycopg.Connection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In more pages than one."""
+    monkeypatch.setattr(_database_door, "PAGE", 2)
+    made = ferryman.enqueue("sync_objects", source="s3://photos", destination="s3://backup").id
+    actions = dict(zip("abcüz", ("copy", "keep", "delete", "copy", "refuse"), strict=True))
+    for key, action in actions.items():
+        ledger.execute(
+            "INSERT INTO ferryman.objects (job_id, key, action, outcome, size)"
+            " VALUES (%s, %s, %s, 'planned', 1)",
+            (made, key, action),
+        )
+    ledger.execute(
+        "UPDATE ferryman.jobs SET status = 'succeeded', finished_at = now() WHERE id = %s", (made,)
+    )
+    asked = list(command_line_door().objects(made, ("copy", "delete", "refuse")))
+    assert [(one["key"], one["action"]) for one in asked] == [
+        *(("a", "copy"), ("c", "delete"), ("z", "refuse"), ("ü", "copy")),
+    ]
+    assert isinstance(asked[0]["at"], str)
 
 
 def test_what_is_not_there() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from models.engine import sync_engine
 from models.migrate import config, migrate
@@ -34,16 +34,50 @@ READ = """
 SELECT recipient, status, reason, vendor_reference, template FROM ferryman.emails
  ORDER BY recipient
 """
+# As version 0004 wrote them: a sync that runs and one that has ended, of which rows tell.
+OPEN, ENDED = (f"00000000-0000-7000-8000-00000000001{n}" for n in range(2))
+SYNCS = f"""
+INSERT INTO ferryman.jobs (id, kind, vendor, args, status) VALUES
+  ('{OPEN}', 'sync_objects', 's3', '{{}}', 'waiting'),
+  ('{ENDED}', 'sync_objects', 's3', '{{}}', 'failed');
+INSERT INTO ferryman.objects (job_id, key, action, outcome)
+SELECT job::uuid, key, 'copy', 'done'
+  FROM (VALUES ('{OPEN}'), ('{ENDED}')) AS j(job), (VALUES ('b'), ('B'), ('ä')) AS k(key);
+"""
+
+
+def begin_at(connection: Connection, version: str, rows: str) -> None:
+    """An earlier version's ledger, with these rows."""
+    connection.execute(text("DROP SCHEMA ferryman CASCADE"))
+    alembic = config()
+    alembic.attributes["connection"] = connection
+    command.upgrade(alembic, version)
+    connection.exec_driver_sql(rows)
+
+
+def test_syncs_of_an_earlier_version_get_a_batch_and_begin_anew(ledger_url: str) -> None:
+    engine = sync_engine(ledger_url)
+    with engine.begin() as connection:
+        begin_at(connection, "0004", SYNCS)
+
+    migrate(ledger_url)
+
+    query = text("SELECT key FROM ferryman.objects WHERE job_id = :id ORDER BY key")
+    with engine.connect() as connection:
+        shown = connection.scalar(text("SELECT ferryman.batch(:id)"), {"id": OPEN})
+        begun = list(connection.execute(query, {"id": OPEN}).scalars())
+        kept = list(connection.execute(query, {"id": ENDED}).scalars())
+    engine.dispose()
+    assert (shown["kind"], shown["status"], shown["total"]) == ("sync_objects", "running", 0)
+    assert begun == []
+    # In the order of the listings, whatever the database's own.
+    assert kept == ["B", "b", "ä"]
 
 
 def test_mails_of_an_earlier_version_keep_their_status(ledger_url: str) -> None:
     engine = sync_engine(ledger_url)
     with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA ferryman CASCADE"))
-        alembic = config()
-        alembic.attributes["connection"] = connection
-        command.upgrade(alembic, "0003")
-        connection.exec_driver_sql(BEFORE)
+        begin_at(connection, "0003", BEFORE)
         before = [tuple(row) for row in connection.execute(text(READ))]
 
     migrate(ledger_url)

@@ -1,47 +1,45 @@
-"""A sync by a real worker: from the door to the bucket, through the worker's death."""
+"""A sync by a real worker: what its job says when something is not as it should be, and what people
+may do about it. Kills are met in tests/chaos/test_sync.py."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
-from ferryman.policies import policy
 from tests import moto
-from tests.gate import gate
+from tests.asked import part, small
+from tests.gate import Gate, gate
 from tests.harness import Harness, until
+from tests.tasks.trees import plant
 
 BUCKET = "ferryman-tests"
-FILES = 150
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto.running_moto() as url:
-        yield url
+TREE = {f"{number % 7}/{number:03}": b"%d" % number for number in range(40)}
 
 
 @pytest.fixture
-def s3(server: str, harness: Harness) -> str:
-    """An empty bucket that the harness' workers write to."""
-    moto.reset(server)
-    moto.oracle(server).create_bucket(Bucket=BUCKET)
-    harness.env |= {**moto.ENVIRONMENT, "S3_BASE_URL": server, "AWS_EC2_METADATA_DISABLED": "true"}
-    return server
+def s3(s3_server: str, harness: Harness) -> str:
+    """An empty bucket that the harness' workers write to, and a folder `source`."""
+    moto.reset(s3_server)
+    moto.oracle(s3_server).create_bucket(Bucket=BUCKET)
+    harness.env |= {
+        **moto.ENVIRONMENT,
+        "S3_BASE_URL": s3_server,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    plant(harness.folder / "source", TREE)
+    return s3_server
 
 
-def plant(folder: Path, count: int) -> dict[str, bytes]:
-    """A folder `source` of so many files; their contents by name."""
-    files = {f"{number % 7}/{number:03}": os.urandom(4096) for number in range(count)}
-    for name, data in files.items():
-        path = folder / "source" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return files
+@pytest.fixture
+def vendor(s3: str, harness: Harness) -> Iterator[Gate]:
+    """The gate before that bucket."""
+    with gate(s3) as (url, made):
+        harness.env["S3_BASE_URL"] = url
+        yield made
 
 
 def enqueue(harness: Harness, **options: Any) -> UUID:
@@ -50,39 +48,9 @@ def enqueue(harness: Harness, **options: Any) -> UUID:
     return harness.enqueue("sync_objects", args)
 
 
-def copied(harness: Harness, job_id: UUID) -> set[str]:
-    query = "SELECT key FROM ferryman.objects WHERE job_id = %s AND outcome = 'done'"
-    return {row["key"] for row in harness.rows(query, (job_id,))}
-
-
-def test_a_killed_sync_goes_on_where_it_was(harness: Harness, s3: str) -> None:
-    source = plant(harness.folder, FILES)
-    with gate(s3, let_through=60) as (url, vendor):
-        harness.env["S3_BASE_URL"] = url
-        first = harness.worker()
-        job_id = enqueue(harness)
-        until(lambda: len(copied(harness, job_id)) == 60, what="60 files are copied")
-        harness.kill(first)
-        vendor.open()
-
-        harness.worker()
-        job = harness.ended(job_id, seconds=60)
-
-    assert (job["status"], job["error"]) == ("succeeded", None)
-    assert job["result"]["copied"] == FILES
-    assert copied(harness, job_id) == set(source)
-    assert moto.holds(s3, BUCKET) == source
-    assert [a["outcome"] for a in harness.attempts(job_id)] == ["lease_lost", "succeeded"]
-    # Only what was on its way when the worker died may have been sent twice.
-    twice = [path for path, count in vendor.puts.items() if count > 1]
-    assert len(twice) <= policy("s3").concurrency
-    assert len(vendor.puts) == FILES
-
-
 def test_without_credentials_the_job_says_which_variable_is_missing(
     harness: Harness, s3: str
 ) -> None:
-    plant(harness.folder, 1)
     del harness.env["AWS_ACCESS_KEY_ID"]
     harness.worker()
     job_id = enqueue(harness)
@@ -98,8 +66,7 @@ def waiting(harness: Harness, job_id: UUID) -> dict[str, Any] | None:
     return job if job["reason"] else None
 
 
-def test_refused_keys_are_listed_in_the_jobs_error(harness: Harness, s3: str) -> None:
-    source = plant(harness.folder, 3)
+def test_what_is_refused_is_listed_and_the_rest_is_there(harness: Harness, s3: str) -> None:
     (harness.folder / "source" / "out").symlink_to("/etc/hostname")
     harness.worker()
 
@@ -107,5 +74,58 @@ def test_refused_keys_are_listed_in_the_jobs_error(harness: Harness, s3: str) ->
 
     assert (job["status"], job["error"]["code"]) == ("failed", "keys_refused")
     assert [one["key"] for one in job["error"]["objects"]] == ["out"]
-    assert moto.holds(s3, BUCKET) == source
+    assert moto.holds(s3, BUCKET) == TREE
     assert "source/" not in harness.logs()
+
+
+def test_what_another_wrote_meanwhile_stays_and_is_told(
+    harness: Harness, s3: str, vendor: Gate
+) -> None:
+    held = vendor.hold(small, after=30)
+    harness.worker()
+    job_id = enqueue(harness)
+    until(lambda: held.waiting, what="30 objects are there")
+    theirs = dict.fromkeys(TREE.keys() - moto.holds(s3, BUCKET).keys(), b"of another")
+    for key, data in theirs.items():
+        moto.oracle(s3).put_object(Bucket=BUCKET, Key=key, Body=data)
+    vendor.open()
+
+    job = harness.ended(job_id)
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "objects_failed")
+    assert {one["key"] for one in job["error"]["objects"]} == theirs.keys()
+    assert moto.holds(s3, BUCKET) == {**TREE, **theirs}
+
+
+def test_a_person_pauses_it_lets_it_go_on_and_cancels_it(
+    harness: Harness, s3: str, vendor: Gate
+) -> None:
+    many = {f"many/{number:03}": b"" for number in range(400)}
+    plant(harness.folder / "source", {**many, "large": bytes(20 * 2**20)})
+    held, parts = vendor.hold(small, after=20), vendor.hold(part)
+    url = harness.api()
+    harness.worker()
+    batch = f"{url}/v1/batches/{(job_id := enqueue(harness))}"
+    until(lambda: held.waiting and parts.waiting, what="20 objects are there")
+
+    assert httpx.post(f"{batch}/pause").json()["status"] == "paused"
+    vendor.open()
+    until(lambda: running(harness) == 0, what="its parts rest")
+    counts = httpx.get(batch).json()["counts"]
+    assert sum(counts.values()) == len(TREE) + len(many) + 1
+    assert counts["waiting"] + counts["sending"] > 100
+
+    held = vendor.hold(small, after=20)
+    httpx.post(f"{batch}/resume").raise_for_status()
+    until(lambda: held.waiting, what="it goes on")
+    httpx.post(f"{batch}/cancel").raise_for_status()
+    vendor.open()
+    job = harness.ended(job_id)
+
+    assert job["status"] == "cancelled"
+    assert "Uploads" not in moto.oracle(s3).list_multipart_uploads(Bucket=BUCKET)
+    assert 20 < len(moto.holds(s3, BUCKET)) < len(many)
+
+
+def running(harness: Harness) -> int:
+    return len(harness.rows("SELECT FROM ferryman.jobs WHERE status = 'running'"))

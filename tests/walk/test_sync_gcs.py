@@ -1,41 +1,35 @@
-"""A sync with Cloud Storage by a real worker: from the door to the bucket, and back."""
+"""A sync with Cloud Storage by a real worker: from another cloud to the bucket, and to a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests import gcs
+from tests import gcs, moto
 from tests.harness import Harness
-from tests.walk.test_sync import copied, plant
+from tests.tasks.syncs import under
+from tests.tasks.trees import tree
 
-FILES = 40
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with gcs.running_gcs() as url:
-        yield url
+BUCKET = "ferryman-tests"
+TREE = {f"{number % 7}/{number:03}": b"%d" % number for number in range(40)}
 
 
-def test_a_folder_goes_there_and_comes_back(harness: Harness, server: str) -> None:
-    bucket = gcs.new_bucket(server)
-    source = plant(harness.folder, FILES)
-    local, remote = f"file://{harness.folder}", f"gs://{bucket}/exports"
+def test_objects_go_from_cloud_to_cloud_and_into_a_folder(
+    harness: Harness, s3_server: str, gcs_server: str
+) -> None:
+    moto.reset(s3_server)
+    s3 = moto.oracle(s3_server)
+    s3.create_bucket(Bucket=BUCKET)
+    for key, data in TREE.items():
+        s3.put_object(Bucket=BUCKET, Key=f"in/{key}", Body=data)
+    bucket = gcs.new_bucket(gcs_server)
     harness.env.pop("GOOGLE_APPLICATION_CREDENTIALS", None)
-    harness.env["GCS_BASE_URL"] = server
+    harness.env |= {**moto.ENVIRONMENT, "S3_BASE_URL": s3_server, "GCS_BASE_URL": gcs_server}
     harness.worker()
+    remote, folder = f"gs://{bucket}/exports", harness.folder / "target"
 
-    there = {"source": f"{local}/source", "destination": remote}
-    job = harness.ended(harness.enqueue("sync_objects", there))
-    assert (job["status"], job["error"]) == ("succeeded", None)
-    assert (job["vendor"], job["result"]["copied"]) == ("gcs", FILES)
-    assert gcs.holds(server, bucket) == {f"exports/{key}": data for key, data in source.items()}
-    assert len(copied(harness, job["id"])) == FILES
+    for source, target in ((f"s3://{BUCKET}/in", remote), (remote, f"file://{folder}")):
+        ends = {"source": source, "destination": target}
+        job = harness.ended(harness.enqueue("sync_objects", ends))
+        assert (job["status"], job["error"]) == ("succeeded", None)
+        assert (job["vendor"], job["result"]["copied"]) == ("gcs", len(TREE))
 
-    back = {"source": remote, "destination": f"{local}/back"}
-    assert harness.ended(harness.enqueue("sync_objects", back))["status"] == "succeeded"
-    folder = harness.folder / "back"
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert {str(path.relative_to(folder)): path.read_bytes() for path in files} == source
+    assert gcs.holds(gcs_server, bucket) == under("exports", TREE)
+    assert tree(folder) == TREE
