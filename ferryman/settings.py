@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(25.0, ge=0, description="time for jobs in flight after SIGTERM")
     max_crashes: int = Field(3, ge=1, description="crashes until a job counts as poison")
     max_wait_seconds: float = Field(259_200.0, gt=0, description="longest wait past `run_at`")
+    retention_days: float = Field(
+        90.0, ge=0, description="what ended so long ago is removed; 0: nothing is"
+    )
     relay_window: int = Field(1000, ge=1, description="messages in one vendor's queue")
     max_attempts: int | None = Field(None, ge=1)
     backoff_seconds: float | None = Field(None, gt=0)

@@ -25,6 +25,7 @@ from worker.health import Watch
 from worker.heartbeat import Heartbeat
 from worker.inbox import Inbox
 from worker.limits import Rates
+from worker.retention import Retention
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Runtime:
     _rescuer: asyncio.Task[None] | None = None
     _watch: Watch | None = None
     _inbox: Inbox | None = None
+    _retention: Retention | None = None
     _swept_at: float = float("-inf")
 
     @classmethod
@@ -65,6 +67,8 @@ class Runtime:
         runtime._rescuer = asyncio.create_task(runtime._rescue())
         runtime._inbox = Inbox(ledger)
         runtime._inbox.start()
+        runtime._retention = Retention(ledger, days=chosen.retention_days)
+        runtime._retention.start()
         _spare_the_collector()
         longest = max(kind.deadline_seconds for kind in kinds().values())
         runtime._watch = Watch(lease_seconds=chosen.lease_seconds, longest_seconds=longest)
@@ -76,8 +80,9 @@ class Runtime:
             self._rescuer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._rescuer
-        if self._inbox:
-            await self._inbox.stop()
+        for housekeeper in (self._inbox, self._retention):
+            if housekeeper:
+                await housekeeper.stop()
         for client in self._clients.values():
             await client.close()
         if self._watch:
