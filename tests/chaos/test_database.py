@@ -185,7 +185,11 @@ def full_disk(harness: Harness, operation: str) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "operation",
-    ["INSERT ferryman.attempts", "INSERT ferryman.sends", "INSERT ferryman.interactions"],
+    [
+        pytest.param("INSERT ferryman.attempts", marks=long),
+        pytest.param("INSERT ferryman.sends", marks=long),
+        "INSERT ferryman.interactions",
+    ],
     ids=["claim", "send", "close"],
 )
 def test_a_disk_that_is_full_for_a_while_at_the(

@@ -13,7 +13,7 @@ import pytest
 
 from models import refunds
 from tests.asked import small
-from tests.chaos.conftest import Accounted, Scale
+from tests.chaos.conftest import Accounted, Scale, long
 from tests.chaos.people import (
     CHARGES,
     MAILS,
@@ -39,7 +39,7 @@ from tests.worker.test_execution import CHARGE, stripe
 BANKS = (Harness.charge, paypal)
 
 
-@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("reset", [False, pytest.param(True, marks=long)], ids=["closed", "reset"])
 def test_cut_after_the_effect(harness: Harness, reset: bool, accounted: Accounted) -> None:
     """A charge is repeated under its key; a mail has none, so it is not."""
     cut = {"do": "drop_after", "reset": reset, "when": {"first": 5}}
@@ -119,6 +119,7 @@ AFTERWARDS: dict[str, dict[str, Any]] = {
     "in conflict": {"do": "status", "status": 409},
     "down": {"do": "status", "status": 503},
 }
+RARELY = ("refused", "unauthorized", "in conflict")
 # The words that each vendor has for it.
 WORDS: dict[tuple[str, str], Any] = {
     # Stripe refuses some requests before it looks at their key.
@@ -133,7 +134,9 @@ WORDS: dict[tuple[str, str], Any] = {
 }
 
 
-@pytest.mark.parametrize("then", AFTERWARDS)
+@pytest.mark.parametrize(
+    "then", ["throttled", "down", *(pytest.param(then, marks=long) for then in RARELY)]
+)
 def test_what_a_vendor_says_while_an_earlier_request_is_in_doubt(
     harness: Harness, then: str, accounted: Accounted
 ) -> None:

@@ -212,6 +212,7 @@ def test_sigterm_under_load_leaves_what_was_sent_to_its_doubt(
     accounted(harness, charges + mails)
 
 
+@long
 def test_clocks_that_are_minutes_wrong_move_nothing(harness: Harness, accounted: Accounted) -> None:
     """Only PostgreSQL's clock tells who holds a lease and what is due."""
     harness.sandbox.script(
