@@ -59,6 +59,7 @@ class Session(Upload):
 
 class Uploads(Wire):
     parts_at_once: ClassVar[int] = 1
+    checks_parts: ClassVar[bool] = False
 
     def part_bytes(self, size: int) -> int:
         """There may be any number of parts; each is held in memory."""
@@ -121,6 +122,8 @@ class Uploads(Wire):
         offset: int,
         size: int,
         data: bytes,
+        *,
+        sha256: str | None = None,
     ) -> str | Placed:
         ended = offset + len(data) == size
         digest = await asyncio.to_thread(_added, upload, offset, data)

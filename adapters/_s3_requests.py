@@ -59,12 +59,13 @@ class Requests(_base.Adapter):
         where: str,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        sha256: str | None = None,
     ) -> Response:
-        """One signed exchange with the vendor; `where`: path and query. Returns any answer but
-        those that `Call.read` raises."""
+        """One signed exchange with the vendor; `where`: path and query; `sha256`: the body's, where
+        it is known. Returns any answer but those that `Call.read` raises."""
         url = self.address() + where
         request = Request(method, url, headers or {}, body, opaque=True)
-        proof = signed(request, await self._keys(), await _sha256(body))
+        proof = signed(request, await self._keys(), sha256 or await _sha256(body))
         try:
             return await call.read(request, credentials=proof)
         except Misconfigured as error:

@@ -45,6 +45,7 @@ class Uploads(Requests):
     """The part of `_storage.Storage` that concerns uploads in parts."""
 
     parts_at_once: ClassVar[int] = 4
+    checks_parts: ClassVar[bool] = True
 
     def part_bytes(self, size: int) -> int:
         return max(PART_BYTES, -(-size // MOST_PARTS))
@@ -95,10 +96,12 @@ class Uploads(Requests):
         offset: int,
         size: int,
         data: bytes,
+        *,
+        sha256: str | None = None,
     ) -> str | Placed:
         """Its SHA-256 is signed: what arrives otherwise is refused."""
         where = address(bucket, upload.key, partNumber=str(number), uploadId=upload.id)
-        answer = succeeded(await self._ask(call, "PUT", where, OCTETS, data))
+        answer = succeeded(await self._ask(call, "PUT", where, OCTETS, data, sha256))
         if not (tag := bare(answer.headers.get("etag"))):
             raise Unavailable("the vendor named no tag of a part", status=answer.status)
         return tag

@@ -111,6 +111,8 @@ class Storage(Protocol):
 
     parts_at_once: ClassVar[int]
     """Of one upload; 1: one follows the other."""
+    checks_parts: ClassVar[bool]
+    """Whether the vendor is told the SHA-256 of each part, and refuses other bytes."""
 
     def pages(
         self, call: Call, bucket: str, prefix: str, after: str = ""
@@ -198,9 +200,12 @@ class Storage(Protocol):
         offset: int,
         size: int,
         data: bytes,
+        *,
+        sha256: str | None = None,
     ) -> str | Placed:
         """Store a part, the `number`th from 1, which begins at `offset` of `size` bytes in all;
-        returns its tag, or the object where the last part completes it. Raises Changed then."""
+        returns its tag, or the object where the last part completes it. Raises Changed then.
+        `sha256`: what it must have, for a vendor that checks parts; None: that of the data."""
         ...
 
     async def finish(

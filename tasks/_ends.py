@@ -111,8 +111,21 @@ class End(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Sums:
+    """The SHA-256 of a whole file and of each of its parts of `part_bytes`, in hex."""
+
+    whole: str
+    part_bytes: int
+    parts: Sequence[str]
+
+
 class FolderEnd(End, Protocol):
     """What a folder does with what does not fit into one `write`."""
+
+    async def sums(self, entry: Entry, part_bytes: int) -> Sums:
+        """Of exactly that entry. Raises Unavailable `source_changed`."""
+        ...
 
     def landing(self, key: str, expect: Expect) -> AbstractAsyncContextManager[Incoming]:
         """A file on its way in, of any size. Left without `land`, nothing of it stays."""

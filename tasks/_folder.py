@@ -18,10 +18,11 @@ from uuid import UUID
 
 from adapters._storage import PART_BYTES, SHA256, Expect, Piece, Placed, changed, mismatch
 from tasks import _digests
-from tasks._ends import Entry, Incoming
+from tasks._ends import Entry, Incoming, Sums
 from tasks._landing import Landing
 from tasks._listing import Listing
 from tasks._parallel import Together
+from tasks._part_sums import sums_of
 from tasks._rooted import Root, split, version_of
 from tasks._temporary import Temporary
 
@@ -75,6 +76,9 @@ class Folder:
 
     async def digest(self, entry: Entry, algorithm: str) -> str | None:
         return await self._soon(entry, partial(self._digest, entry, algorithm))
+
+    async def sums(self, entry: Entry, part_bytes: int) -> Sums:
+        return await asyncio.to_thread(self._sums, entry, part_bytes)
 
     async def read(self, entry: Entry, span: Span | None = None) -> Piece:
         """The whole file is taken as it is now, which may not be as it was listed; spans are of the
@@ -148,6 +152,13 @@ class Folder:
                     raise changed()
             _check(file, before)
         return digest.hexdigest()
+
+    def _sums(self, entry: Entry, part_bytes: int) -> Sums:
+        with self._open(entry) as file:
+            before = entry.version or _version(file)
+            sums = sums_of(file, entry.size, part_bytes)
+            _check(file, before)
+        return sums
 
     def _whole(self, entry: Entry) -> Piece:
         with self._open(entry) as file:

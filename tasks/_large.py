@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from adapters._base import Refused, VendorError
-from adapters._storage import PART_BYTES, SHA256, SOURCE_ETAG, Expect, Placed, mismatch
+from adapters._storage import (
+    PART_BYTES,
+    SHA256,
+    SOURCE_ETAG,
+    Expect,
+    Placed,
+    changed,
+    mismatch,
+)
 from tasks._base import Transactions
 from tasks._bucket import BucketEnd
-from tasks._ends import End, Entry, FolderEnd, Unsyncable
+from tasks._ends import End, Entry, FolderEnd, Sums, Unsyncable
 from tasks._parallel import in_parallel
 from tasks._reading import HOLDS, READ_AHEAD, Meter, Reading, Span, spans
 from tasks._uploads import Open, Uploads
@@ -69,7 +77,7 @@ class Large:
     async def _to_bucket(
         self, uploads: Uploads, name: str, entry: Entry, expect: Expect
     ) -> Carried:
-        attributes = await self._described(entry)
+        attributes, sums = await self._described(uploads.target, entry)
         expected = attributes.get(SHA256)
         identity = _identity(entry, expected)
         opened = await uploads.resumed(name, identity, entry.size)
@@ -79,7 +87,7 @@ class Large:
             return Carried(opened, entry.size, expected)
         if opened is None:
             opened = await uploads.begin(name, entry, identity, attributes, expect)
-        reading = Reading(self._source, entry, self._meter, expected)
+        reading = Reading(self._source, entry, self._meter, expected, _parts(sums, opened))
         try:
             placed = await Sending(uploads.target, opened, reading).run(expect)
         except (VendorError, OSError, Unsyncable) as error:
@@ -92,13 +100,20 @@ class Large:
             await self._prove(uploads.target, entry, placed)
         return Carried(placed, entry.size, reading.sha256)
 
-    async def _described(self, entry: Entry) -> dict[str, str]:
-        """What is to stand beside the object, with the proofs that ferryman gives to each."""
+    async def _described(
+        self, target: BucketEnd, entry: Entry
+    ) -> tuple[dict[str, str], Sums | None]:
+        """What is to stand beside the object, with the proofs that ferryman gives to each; and of a
+        file the sums of its parts, where the target checks them."""
         known = dict(await self._source.attributes(entry))
-        if self._source.place == "file":
+        if self._source.place != "file":
+            return beside(known, entry), None
+        if not target.storage.checks_parts:
             known[SHA256] = await self._source.digest(entry, "sha256") or ""
-            return known
-        return beside(known, entry)
+            return known, None
+        source: FolderEnd = self._source  # type: ignore[assignment]
+        sums = await source.sums(entry, target.storage.part_bytes(entry.size))
+        return known | {SHA256: sums.whole}, sums
 
     async def _prove(self, target: BucketEnd, entry: Entry, placed: Placed) -> None:
         """Of what went over in two runs no sum was taken on the way: the source is asked for the
@@ -145,16 +160,33 @@ class Sending:
 
     async def _part(self, piece: tuple[Span, bytes]) -> None:
         span, data = piece
-        told = await self._storage.part(*self._where, span.number, span.start, self._size, data)
+        told = await self._sent(span, data)
         self._arrives(span.size)
         if isinstance(told, Placed):
             self._placed = told
         else:
             self._tags[span.number] = told
 
+    async def _sent(self, span: Span, data: bytes) -> str | Placed:
+        parts = self._reading.parts
+        sha256 = parts[span.number - 1] if parts else None
+        where = *self._where, span.number, span.start, self._size
+        try:
+            return await self._storage.part(*where, data, sha256=sha256)
+        except VendorError as error:
+            if sha256 is None or error.code != "checksum_mismatch":
+                raise
+            # The file is not what was summed before, whatever its times say.
+            raise changed(error.status) from error
+
     def _arrives(self, size: int) -> None:
         before, self._before = self._before, 0
         self._reading.arrives(before + size)
+
+
+def _parts(sums: Sums | None, opened: Open) -> Sequence[str]:
+    """An upload that an earlier version of ferryman began may have parts of another size."""
+    return sums.parts if sums and sums.part_bytes == opened.upload.part_bytes else ()
 
 
 def beside(known: Mapping[str, str], source: Entry) -> dict[str, str]:

@@ -236,6 +236,20 @@ async def test_a_part_of_an_upload_that_is_gone(
     assert raised.value.code == "upload_gone"
 
 
+async def test_a_part_is_signed_with_the_sum_that_it_must_have(
+    monkeypatch: pytest.MonkeyPatch, call: HttpCall
+) -> None:
+    """Not with that of the bytes at hand: other bytes than those that were summed are refused."""
+    sum_before = hashlib.sha256(b"before").hexdigest()
+    async with faulty(xml(400, "XAmzContentSHA256Mismatch")) as vendor:
+        settings(monkeypatch, vendor.url)
+        with pytest.raises(Unavailable) as raised:
+            await Adapter().part(call, BUCKET, UPLOAD, 1, 0, 1, b"x", sha256=sum_before)
+
+    assert raised.value.code == "checksum_mismatch"
+    assert vendor.heads[0]["x-amz-content-sha256"] == sum_before
+
+
 async def test_what_is_no_answer_is_none(monkeypatch: pytest.MonkeyPatch, call: HttpCall) -> None:
     async with faulty(*[answer(200, b"<Error><Code>SlowDown</Code></Error>")] * 3) as vendor:
         settings(monkeypatch, vendor.url)

@@ -620,6 +620,32 @@ async def test_a_whole_file_comes_with_what_it_is(root: Path) -> None:
     assert await source(root).digest(Entry("page.html"), "md5") == hashlib.md5(b"<p>").hexdigest()
 
 
+@pytest.mark.parametrize("part_bytes", [1, 1000, 1024**2 + 7, 2 * 1024**2, 9 * 1024**2])
+async def test_the_whole_and_each_part_are_summed_in_one_pass(root: Path, part_bytes: int) -> None:
+    data = os.urandom(3000 if part_bytes < 2000 else 3 * 1024**2 + 5)
+    plant(root, {"large": data})
+    sums = await source(root).sums(await entry_of(source(root), "large"), part_bytes)
+
+    parts = [data[at : at + part_bytes] for at in range(0, len(data), part_bytes)]
+    assert sums.whole == hashlib.sha256(data).hexdigest()
+    assert sums.parts == [hashlib.sha256(part).hexdigest() for part in parts]
+    assert sums.part_bytes == part_bytes
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [(PUBLIC[::-1], True), (PUBLIC[1:], True), (PUBLIC[1:], False), (PUBLIC + b"+", False)],
+)
+async def test_sums_are_of_the_listed_file_or_none(root: Path, data: bytes, told: bool) -> None:
+    """By its size where the listing told no version."""
+    found = await entry_of(source(root), "folder/file")
+    (root / "folder/file").write_bytes(data)
+    found = found if told else replace(found, version=None)
+    with pytest.raises(Unavailable) as raised:
+        await source(root).sums(found, 4)
+    assert raised.value.code == "source_changed"
+
+
 @pytest.mark.parametrize("change", ["grown", "other", "replaced", "gone", "time set back"])
 async def test_a_span_is_of_the_listed_file_or_none(root: Path, change: str) -> None:
     path = root / "folder/file"
@@ -656,7 +682,7 @@ async def test_a_file_larger_than_a_part_is_never_read_at_once(root: Path) -> No
         await source(root).read(Entry("large", 1))
 
 
-@pytest.mark.parametrize("how", ["read", "digest"])
+@pytest.mark.parametrize("how", ["read", "digest", "sums"])
 async def test_a_file_that_changes_while_it_is_read_is_not_taken(
     root: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -669,9 +695,14 @@ async def test_a_file_that_changes_while_it_is_read_is_not_taken(
         return file
 
     monkeypatch.setattr(Root, "open", open_)
-    there = source(root)
+    there, other = source(root), Entry("other", (root / "other").stat().st_size)
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        "read": lambda: there.read(other),
+        "digest": lambda: there.digest(other, "md5"),
+        "sums": lambda: there.sums(other, 4),
+    }
     with pytest.raises(Unavailable) as raised:
-        await (there.read(Entry("other")) if how == "read" else there.digest(Entry("other"), "md5"))
+        await ways[how]()
     assert raised.value.code == "source_changed"
 
 
