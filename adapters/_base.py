@@ -103,16 +103,24 @@ class Unavailable(VendorError):
 
 class Throttled(VendorError):
     """A limit is reached. `retry_after` in seconds, where the vendor named one. `local`: a limit
-    of our own making; the vendor was not asked, and others need not wait."""
+    of our own making; the vendor was not asked, and others need not wait. `answer`: what the
+    vendor said, for an adapter that can tell a day's limit from a second's."""
 
     default_code = "rate_limited"
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, local: bool = False, **known: Any
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        local: bool = False,
+        answer: Response | None = None,
+        **known: Any,
     ) -> None:
         super().__init__(message, **known)
         self.retry_after = retry_after
         self.local = local
+        self.answer = answer
 
 
 class Refused(VendorError):

@@ -7,13 +7,15 @@ what can go wrong on the way into the errors of `_base.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Protocol, cast
 from uuid import UUID
 
 import aiohttp
 import httpx
+import orjson
 from uuid_utils.compat import uuid7
 
 from adapters import _redact
@@ -70,14 +72,15 @@ class Client:
 
     async def send(self, request: Request, credentials: Mapping[str, str]) -> Response:
         """One exchange. Raises NotSent or Unknown, by what is known of the request's leaving."""
+        headers, body = _with(credentials, request)
         # Without `httpx.AsyncClient` around the transport: redirects, cookies and authentication
         # are not wanted here, and took a third of a call's CPU.
         built = httpx.Request(
             request.method,
             _url(request.url),
             # An object's metadata may be in any language, and goes as it is.
-            headers=httpx.Headers({**request.headers, **credentials}, encoding="utf-8"),
-            content=request.body,
+            headers=httpx.Headers(headers, encoding="utf-8"),
+            content=body,
             extensions={"unpack": not request.opaque},
         )
         try:
@@ -218,11 +221,24 @@ class HttpCall:
             "vendor_request_id": _request_id(answer) if answer else None,
             "latency_ms": gate.milliseconds(),
             "request": _sent(request),
-            "response": _came(request, answer)
+            "response": _came(request, answer, _hidden(self._vendor))
             if answer
             else {"error": failure.message if failure else "the attempt was ended"},
             "at": gate.at,
         }
+
+
+def _with(credentials: Mapping[str, str], request: Request) -> tuple[Mapping[str, str], bytes]:
+    """The headers and the body as they leave. A credential that a vendor wants within the body has
+    its place there, `{NAME}`, and is given under that name."""
+    body = request.body
+    headers = dict(request.headers)
+    for name, value in credentials.items():
+        if name.startswith("{"):
+            body = body.replace(name.encode(), orjson.dumps(value)[1:-1])
+        else:
+            headers[name] = value
+    return headers, body
 
 
 @lru_cache(maxsize=256)
@@ -251,6 +267,7 @@ def _passing_error(answer: Response, policy: Policy) -> VendorError | None:
                 "the vendor's rate limit is reached",
                 status=429,
                 retry_after=min(wait, policy.retry_after_max_seconds) if wait is not None else None,
+                answer=answer,
             )
         case 401 | 403:
             return Misconfigured(
@@ -280,10 +297,17 @@ def _sent(request: Request) -> Row:
     return _shown(request.headers, request.body)
 
 
-def _came(request: Request, answer: Response) -> Row:
+def _came(request: Request, answer: Response, hidden: Iterable[str]) -> Row:
     if request.opaque and answer.status < 400:
         return {"bytes": len(answer.body)}
-    return _shown(answer.headers, answer.body)
+    return _shown(answer.headers, _redact.without(answer.body, hidden))
+
+
+def _hidden(vendor: str) -> Iterator[str]:
+    """The vendor's credentials, which it may repeat when it refuses them."""
+    known = adapter(vendor)
+    for name in (*known.secrets, *known.webhook_secrets):
+        yield from os.environ.get(name, "").split(",")
 
 
 def _shown(headers: Mapping[str, str], body: bytes) -> Row:
@@ -298,6 +322,7 @@ def _request_id(answer: Response) -> str | None:
         "x-message-id",
         "paypal-debug-id",
         "twilio-request-id",
+        "x-hubspot-correlation-id",
     ):
         if name in answer.headers:
             return answer.headers[name]

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from adapters._base import Response
+from adapters._base import Response, Throttled
 
 # A larger number in a reset header is a time, not a duration (2001 after Christ, or 31 years).
 EARLIEST_EPOCH = 1e9
-# What is left of the window, its size, its end. A vendor with other names adds a line.
-QUOTA_HEADERS = (("x-ratelimit-remaining", "x-ratelimit-limit", "x-ratelimit-reset"),)
+# What is left of the window, its size, its end. A vendor with other names adds a line; one with
+# two windows, the longer one first. Those of a whole day have "daily" in their names.
+QUOTA_HEADERS = (
+    ("x-ratelimit-remaining", "x-ratelimit-limit", "x-ratelimit-reset"),
+    ("x-hubspot-ratelimit-daily-remaining", "x-hubspot-ratelimit-daily", ""),
+    ("x-hubspot-ratelimit-remaining", "x-hubspot-ratelimit-max", ""),
+)
+# Salesforce tells what is used: `api-usage=18/5000`, and what else follows a semicolon.
+USED = re.compile(r"(?:^|[;,\s])api-usage=(\d{1,18})/(\d{1,18})(?!\d)", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Quota:
-    """A vendor's count of our requests. `reset_seconds`: until its window ends."""
+    """A vendor's count of our requests. `reset_seconds`: until its window ends. `daily`: that is a
+    whole day, so nobody must wait for it with a job in hand."""
 
     remaining: int
     limit: int | None
     reset_seconds: float | None
+    daily: bool = False
+
+
+class DailyLimit(Throttled):
+    """A limit of a whole day is reached: nothing goes before that day ends, however long it is."""
+
+    default_code: ClassVar[str] = "daily_limit"
 
 
 class Pace(Protocol):
@@ -107,8 +124,20 @@ def quota(answer: Response) -> Quota | None:
     for remaining, limit, reset in QUOTA_HEADERS:
         if (left := _count(answer.headers.get(remaining))) is not None:
             size = _count(answer.headers.get(limit))
-            return Quota(left, size, _until(answer.headers.get(reset, ""), answer))
+            until = _until(answer.headers.get(reset, ""), answer)
+            return Quota(left, size, until, daily="daily" in remaining)
+    if used := USED.search(answer.headers.get("sforce-limit-info", "")):
+        count, most = int(used[1]), int(used[2])
+        return Quota(max(0, most - count), most, None, daily=True)
     return None
+
+
+def next_day(day_ends: str, now: datetime) -> datetime:
+    """When the account's day ends next. `day_ends`: a time of day with its zone."""
+    moment = clock.fromisoformat(day_ends)
+    local = now.astimezone(moment.tzinfo or UTC)
+    ends = datetime.combine(local.date(), moment)
+    return (ends if ends > local else ends + timedelta(days=1)).astimezone(UTC)
 
 
 def _count(given: str | None) -> int | None:

@@ -98,3 +98,19 @@ class MessageNews:
     reason: str | None = None
     address: str | None = None
     suppress: str | None = None
+
+
+@dataclass(frozen=True)
+class ContactNews:
+    """What became of one contact, by the vendor's id of it. `what`: `made`, `changed` (`field`, by
+    our name, has that `value` now), `deleted`, `erased` (for good, and nothing of him may be kept),
+    `restored`, or `merged` (those of `others` are this one now)."""
+
+    kind: ClassVar[str] = "upsert_contact"
+
+    at: datetime
+    what: str
+    vendor_reference: str
+    field: str | None = None
+    value: str | None = None
+    others: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from adapters._base import (
     Unknown,
 )
 from adapters._paypal_issues import CODES, IN_PROGRESS, KEY_KNOWN
+from adapters._tokens import Tokens
 
 JSON = "application/json"
 # PayPal wants the type also where there is no body.
@@ -36,7 +37,7 @@ GOOD = (200, 201)
 
 Told = TypeVar("Told")
 Send = Callable[[Mapping[str, str]], Awaitable[Response]]
-TOKENS = _paypal_token.Tokens()
+TOKENS = Tokens()
 
 
 class Wire(_base.Adapter):
@@ -114,7 +115,7 @@ class Wire(_base.Adapter):
         address = self.address()
         client, secret = self.secret("PAYPAL_CLIENT_ID"), self.secret("PAYPAL_CLIENT_SECRET")
         fetch = partial(_paypal_token.fetch, call, address, client, secret)
-        return await TOKENS.get(f"{address} {self.fingerprint()}", fetch, refused)
+        return (await TOKENS.get(f"{address} {self.fingerprint()}", fetch, refused)).value
 
 
 async def refusal(call: Call, step: str, answer: Response) -> Refused | Unknown:

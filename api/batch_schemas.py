@@ -77,7 +77,7 @@ class Batch(BaseModel):
     """The recipients of one bulk job, or the objects of one sync."""
 
     id: UUID
-    kind: Literal["bulk_email", "bulk_sms", "sync_objects"]
+    kind: Literal["bulk_contacts", "bulk_email", "bulk_sms", "sync_objects"]
     status: Literal["running", "paused", "done", "cancelled"]
     reason: str | None = Field(description="why it is paused, or was cancelled")
     total: int = Field(description="grows until it is planned")

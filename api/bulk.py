@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,8 @@ from models.bulk import Stored
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=openapi.responses(401, 421, 503))
 
 Row = dict[str, Any]
+# What a line says, as the new job that it stands for.
+Reading = Callable[[Row], Row]
 
 TAKEN = (MEDIA_TYPE, "application/jsonl", "application/ndjson")
 # A thousand keys that stand in open transactions take ten of them.
@@ -56,9 +58,18 @@ async def enqueue(request: Request, ledger: TheLedger) -> Response:
     is a line in answer, in order: `{"id": …}`, or `{"error": <problem>, "line": <number from 1>}`
     for one that is not stored; the others are. Lines are stored by the thousand. Where the ledger
     fails in between, the last line says which lines are not answered for."""
+    return await answered(request, ledger, _as_it_is)
+
+
+async def answered(request: Request, ledger: Ledger, reading: Reading) -> Response:
+    """Store what each line stands for, and answer it. Raises Problem: 415, 503."""
     _check_type(request)
-    answers = _answers(chunks(request.stream()), ledger)
+    answers = _answers(chunks(request.stream()), ledger, reading)
     return Answers(await anext(answers, b""), answers)
+
+
+def _as_it_is(line: Row) -> Row:
+    return line
 
 
 def _check_type(request: Request) -> None:
@@ -69,11 +80,13 @@ def _check_type(request: Request) -> None:
         )
 
 
-async def _answers(found: AsyncIterator[list[Line]], ledger: Ledger) -> AsyncIterator[bytes]:
+async def _answers(
+    found: AsyncIterator[list[Line]], ledger: Ledger, reading: Reading
+) -> AsyncIterator[bytes]:
     answered = False
     async for chunk in found:
         try:
-            answers = await _answered(chunk, ledger)
+            answers = await _chunk_answered(chunk, ledger, reading)
         except Problem as problem:
             if not answered:
                 raise
@@ -93,9 +106,9 @@ def _cut_off(problem: Problem, chunk: list[Line]) -> bytes:
     return _error(Problem(problem.kind, detail), first)
 
 
-async def _answered(chunk: list[Line], ledger: Ledger) -> bytes:
+async def _chunk_answered(chunk: list[Line], ledger: Ledger, reading: Reading) -> bytes:
     """The answers to the lines of one transaction."""
-    checked = await asyncio.to_thread(_checked, chunk, ledger.local)
+    checked = await asyncio.to_thread(_checked, chunk, ledger.local, reading)
     rows = [row for row in checked if not isinstance(row, Problem)]
     work = partial(bulk.enqueue_each, jobs=rows)
     stored = iter(await ledger.run(work, seconds=CHUNK_SECONDS) if rows else ())
@@ -105,22 +118,22 @@ async def _answered(chunk: list[Line], ledger: Ledger) -> bytes:
     )
 
 
-def _checked(chunk: Iterable[Line], local: bool) -> list[Row | Problem]:
+def _checked(chunk: Iterable[Line], local: bool, reading: Reading) -> list[Row | Problem]:
     found: list[Row | Problem] = []
     for line in chunk:
         try:
-            found.append(_row(line, local))
+            found.append(_row(line, local, reading))
         except Problem as problem:
             found.append(problem)
     return found
 
 
-def _row(line: Line, local: bool) -> Row:
+def _row(line: Line, local: bool, reading: Reading) -> Row:
     """What is stored for a line. Raises Problem."""
     if line.too_long:
         raise Problem("too-large", f"A line has at most {LONGEST} bytes.")
     try:
-        asked = schemas.NewJob.model_validate(body.parse(line.content))
+        asked = schemas.NewJob.model_validate(reading(body.parse(line.content)))
         check_times(asked)
         made = requests.validate(asked.kind, asked.args)
         if local:

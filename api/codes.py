@@ -48,6 +48,8 @@ Code = Literal[
     "nothing_to_send",
     "sender_missing",
     "suppressed",
+    # events
+    "events_refused",
     # objects and their places
     "access_denied",
     "archived",
@@ -73,6 +75,7 @@ Code = Literal[
     "attempts_used",
     "connection_lost",
     "credentials_missing",
+    "daily_limit",
     "duplicate",
     "expired",
     "internal_error",

@@ -72,6 +72,37 @@ EXAMPLES: dict[str, Row] = {
         "kind": "sync_objects",
         "args": {"source": "file:///srv/photos", "destination": "s3://backup/photos"},
     },
+    "track_event": {
+        "kind": "track_event",
+        "args": {
+            "user": "user-42",
+            "event": "Order placed",
+            "properties": {"plan": "pro", "items": 3},
+            "at": "2026-11-28T10:00:00Z",
+        },
+        "key": "order-1042-placed",
+    },
+    "identify_user": {
+        "kind": "identify_user",
+        "args": {"user": "user-42", "traits": {"plan": "pro", "seats": 5}},
+    },
+    "upsert_contact": {
+        "kind": "upsert_contact",
+        "args": {
+            "email": "ada@example.com",
+            "fields": {"first_name": "Ada", "last_name": "Lovelace", "title": "Analyst"},
+        },
+    },
+    "bulk_contacts": {
+        "kind": "bulk_contacts",
+        "args": {
+            "contacts": [
+                {"email": "ada@example.com", "fields": {"first_name": "Ada"}},
+                {"email": "bob@example.com", "fields": {"first_name": "Bob"}},
+            ]
+        },
+        "key": "newsletter-2026-11-28",
+    },
 }
 # Other ways to ask for a kind.
 MORE: dict[str, Row] = {
@@ -125,6 +156,16 @@ MORE: dict[str, Row] = {
             "body": "The shop is closed tomorrow.",
         },
         "key": "closed-2030-01-31-all",
+    },
+    "track_event, several at once": {
+        "kind": "track_event",
+        "args": {
+            "events": [
+                {"user": "user-42", "event": "Signed in", "at": "2026-11-28T10:00:00Z"},
+                {"user": "user-43", "event": "Signed in", "at": "2026-11-28T10:00:01Z"},
+            ]
+        },
+        "vendor": "segment",
     },
     "charge, held until it is captured": {
         "kind": "charge",

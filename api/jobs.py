@@ -18,7 +18,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from api import openapi, schemas
 from api.ledger import Ledger, TheLedger
 from api.problems import Problem
-from models import jobs
+from models import jobs, rides
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=openapi.responses(401, 421, 503))
 
@@ -34,7 +34,7 @@ UNSETTLED = ("waiting", "running")
 class _Id(StringConvertor):
     """What stands for an id in a path: not the doors of other methods beside it."""
 
-    regex = "(?!(?:bulk|retry)$)[^/]+"
+    regex = "(?!(?:bulk|retry|states)$)[^/]+"
 
 
 register_url_convertor("job", _Id())
@@ -149,13 +149,15 @@ def _goes_on(found: jobs.Progress | None, asked: Look) -> bool:
     responses=openapi.responses(404, 422),
 )
 async def attempts(id: JobId, ledger: TheLedger) -> Row:
-    """And what came from outside: retries, cancels, resolutions, late proofs."""
+    """And what came from outside: retries, cancels, resolutions, late proofs. An event or a contact
+    travels in a load with others: then `load` is the job that sent it, and its request and answer
+    are about all of them."""
 
     async def read(connection: AsyncConnection) -> Row | None:
         if await jobs.status(connection, id) is None:
             return None
         return {
-            "attempts": await jobs.attempts(connection, id),
+            "attempts": await rides.attempts(connection, id),
             "interventions": await jobs.interventions(connection, id),
         }
 

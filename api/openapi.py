@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import batch_schemas, schemas
+from api import batch_schemas, schemas, state_schemas
 from api.examples import EXAMPLES, MORE
 from api.problems import KINDS, MEDIA_TYPE
 from api.results import RESULTS, JobError
@@ -25,6 +25,7 @@ BODIES = (
     schemas.Replay,
     schemas.PollEvents,
     batch_schemas.NewSuppression,
+    state_schemas.JobIds,
 )
 ASKABLE = {kind: made for kind, made in requests.kinds().items() if not made.internal}
 OF_WEBHOOKS = frozenset({"forged", "no-event", "too-slow", "unverifiable", "busy"})

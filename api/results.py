@@ -19,6 +19,15 @@ Amount = Annotated[int, Field(description="minor units of ISO 4217")]
 Reference = Annotated[str | None, Field(description="the vendor's own id")]
 
 
+class RefusedEvent(BaseModel):
+    """One of several events that the vendor has not taken."""
+
+    place: int = Field(description="in the job's `events`, from 0")
+    field: str | None
+    code: Code
+    message: str
+
+
 class JobError(BaseModel):
     """Why a job has failed, or its end is not known."""
 
@@ -29,6 +38,8 @@ class JobError(BaseModel):
     type: str = Field(description="ferryman's own class of errors")
     status: int | None = Field(None, description="the vendor's HTTP status")
     field: str | None = Field(None, description="the argument that is not acceptable")
+    taken: int | None = Field(None, description="of a job with several events: how many are there")
+    events: list[RefusedEvent] | None = Field(None, description="and those that are not")
 
 
 class ChargeResult(BaseModel):
@@ -133,6 +144,10 @@ class BulkSmsResult(BulkEmailResult):
     """A batch of messages, as it was when it was planned."""
 
 
+class BulkContactsResult(BulkEmailResult):
+    """An import of contacts, as it was when it was planned."""
+
+
 class SyncObjectsResult(BaseModel):
     """What was done to make the destination hold what the source holds, in objects. While it goes
     only `batch_id`, `total` and `counts` are there, as they are at that moment."""
@@ -151,6 +166,34 @@ class SyncObjectsResult(BaseModel):
     dry_run: bool | None = Field(None, description="true: nothing was written")
 
 
+class TrackEventResult(BaseModel):
+    """One event, or several, that the vendor has taken. Where it has not taken some of them, the
+    job is failed, and this tells of the others."""
+
+    id: UUID
+    vendor: str
+    status: Literal["accepted"] | None = Field(None, description="absent: some are refused")
+    events: int | None = Field(None, description="of several: how many are taken")
+    refused: int | None = Field(None, description="of several: how many are not")
+
+
+class IdentifyUserResult(BaseModel):
+    """What is known of a user, taken by the vendor."""
+
+    id: UUID
+    vendor: str
+    status: Literal["accepted"]
+
+
+class UpsertContactResult(BaseModel):
+    """A contact as it stands in the CRM now."""
+
+    id: UUID
+    vendor: str
+    status: Literal["saved"]
+    vendor_reference: Reference
+
+
 RESULTS: dict[str, type[BaseModel]] = {
     "charge": ChargeResult,
     "refund": RefundResult,
@@ -160,5 +203,9 @@ RESULTS: dict[str, type[BaseModel]] = {
     "bulk_email": BulkEmailResult,
     "send_sms": SendSmsResult,
     "bulk_sms": BulkSmsResult,
+    "bulk_contacts": BulkContactsResult,
     "sync_objects": SyncObjectsResult,
+    "track_event": TrackEventResult,
+    "identify_user": IdentifyUserResult,
+    "upsert_contact": UpsertContactResult,
 }

@@ -151,6 +151,7 @@ class Attempt(BaseModel):
     finished_at: Utc | None
     outcome: str | None
     error: dict[str, Any] | None
+    load: UUID | None = Field(description="the job that sent it together with others, if one did")
     interactions: list[Interaction]
 
 
@@ -230,6 +231,14 @@ class Quota(BaseModel):
     reset_at: Utc | None
 
 
+class Daily(BaseModel):
+    """A limit of a whole day, by what the vendor said last. At 0 its jobs wait until it resets."""
+
+    limit: int | None
+    remaining: int | None = Field(description="null: a new day has begun")
+    resets_at: Utc | None = Field(description="null: not known, or rolling")
+
+
 class Pause(BaseModel):
     since: Utc
     by: str | None
@@ -264,6 +273,7 @@ class Vendor(BaseModel):
     cooldown_until: Utc | None = Field(description="until then nobody calls it: its own limit")
     limit: Limit
     quota: Quota | None = Field(description="null where the vendor tells none")
+    daily: Daily | None = Field(description="null where the vendor tells of no such limit")
     paused: Pause | None
     waiting: int
     in_flight: int

@@ -15,7 +15,7 @@ from api.ledger import TheLedger
 from api.problems import Problem, invalid
 from ferryman import requests
 from ferryman.policies import Policy, policies
-from models import jobs, scorecard, vendors
+from models import days, jobs, scorecard, vendors
 from models.engine import dumps
 
 router = APIRouter(
@@ -61,11 +61,13 @@ async def pause(request: Request, vendor: Name, ledger: TheLedger) -> Row:
     openapi_extra=openapi.note(),
 )
 async def resume(request: Request, vendor: Name, ledger: TheLedger) -> Row:
-    """Ends every pause, a person's and that of a refused credential."""
+    """Ends every pause, a person's and that of a refused credential, and the wait for the end of a
+    day whose limit is reached."""
     note = await _note(request, vendor)
 
     async def change(connection: AsyncConnection) -> None:
         await vendors.resume(connection, vendor)
+        await days.over(connection, vendor)
 
     return await _changed(ledger, vendor, change, f"resumed: {note}")
 
@@ -169,6 +171,7 @@ def _card(vendor: str, found: Row) -> Row:
         "cooldown_until": state["cooldown_until"],
         "limit": _limit(policies()[vendor]),
         "quota": _quota(state),
+        "daily": _daily(state),
         "paused": _pause(state),
         **{name: queue[name] for name in ("waiting", "in_flight", "unknown", "oldest_due_at")},
         "webhooks": _webhooks(adapter(vendor)),
@@ -196,6 +199,11 @@ def _quota(state: Row) -> Row | None:
     if state["quota_limit"] is None and state["quota_remaining"] is None:
         return None
     return {name: state[f"quota_{name}"] for name in ("limit", "remaining", "reset_at")}
+
+
+def _daily(state: Row) -> Row | None:
+    found = {name: state[f"daily_{name}"] for name in ("limit", "remaining", "resets_at")}
+    return found if any(value is not None for value in found.values()) else None
 
 
 def _pause(state: Row) -> Row | None:

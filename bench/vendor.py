@@ -1,9 +1,10 @@
-"""A vendor of payments and mail reduced to its latency: the same for every contestant."""
+"""A vendor of payments, mail and events reduced to its latency: the same for every contestant."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import itertools
 import os
 import socket
@@ -25,7 +26,7 @@ UVICORN = ("-m", "uvicorn", "bench.vendor:app", "--log-level", "error", "--loop"
 # Kept open: a client made anew for each look would take half a core from the contestants.
 _asker = urllib3.PoolManager(retries=False, timeout=5)
 numbers = itertools.count(1)
-served = 0
+served = records = 0
 
 
 @contextlib.contextmanager
@@ -46,8 +47,13 @@ def vendor(latency: float) -> Iterator[str]:
 
 
 def served_by(base_url: str) -> int:
-    """How many payments, or requests to send mail, the vendor has taken so far."""
+    """How many payments, or requests with mail or events, the vendor has taken so far."""
     return int(_asker.request("GET", f"{base_url}/served").json()["served"])
+
+
+def records_at(base_url: str) -> int:
+    """How many events the vendor has taken so far."""
+    return int(_asker.request("GET", f"{base_url}/served").json()["records"])
 
 
 def _answers(base_url: str) -> bool:
@@ -87,8 +93,18 @@ async def mails(request: Request) -> Response:
     return Response(status_code=202, headers={"X-Message-Id": f"m-{next(numbers)}"})
 
 
+async def events(request: Request) -> Response:
+    """Counted, since the answer tells how many."""
+    global served, records  # noqa: PLW0603 - one process, one count
+    taken = gzip.decompress(await request.body()).count(b'"$insert_id"')
+    await asyncio.sleep(LATENCY)
+    served += 1
+    records += taken
+    return _answer({"code": 200, "num_records_imported": taken, "status": "OK"})
+
+
 async def count(_: Request) -> Response:
-    return _answer({"served": served})
+    return _answer({"served": served, "records": records})
 
 
 def _answer(body: dict[str, object]) -> Response:
@@ -100,6 +116,7 @@ app = Starlette(
         Route("/v1/customers", customers, methods=["POST"]),
         Route("/v1/payment_intents", payment_intents, methods=["POST"]),
         Route("/v3/mail/send", mails, methods=["POST"]),
+        Route("/import", events, methods=["POST"]),
         Route("/served", count),
     ]
 )

@@ -28,6 +28,12 @@ CREDENTIALS = {
         "AWS_SECRET_ACCESS_KEY": "bench",
         "AWS_EC2_METADATA_DISABLED": "true",
     },
+    "mixpanel": {
+        "MIXPANEL_SERVICE_ACCOUNT": "bench",
+        "MIXPANEL_SERVICE_SECRET": "bench",
+        "MIXPANEL_PROJECT_TOKEN": "bench",
+        "MIXPANEL_PROJECT_ID": "1",
+    },
 }
 
 Ledger = psycopg.Connection[tuple[int]]

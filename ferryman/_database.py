@@ -50,6 +50,7 @@ JOBS = f"""
             (SELECT b.created_at, b.id FROM ferryman.jobs b WHERE b.id = %(before)s))
      ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608  # our own columns
+STATES = "SELECT id, status, error FROM ferryman.jobs WHERE id = ANY(%(ids)s)"
 BATCH = "SELECT ferryman.batch(%(id)s) AS batch"
 OBJECTS = """
 SELECT key, bucket, action, outcome, reason, size, last_modified, etag, version, checksum, at
@@ -111,6 +112,9 @@ class Database:
                 return
             limit -= len(rows)
             asked["before"] = rows[-1]["id"]
+
+    def states(self, ids: Sequence[UUID]) -> list[Document]:
+        return [_document(row) for row in self._rows(STATES, {"ids": list(ids)})]
 
     def batch(self, id: UUID) -> Document:
         found: Document | None = self._rows(BATCH, {"id": id})[0]["batch"]

@@ -38,6 +38,9 @@ class Door(Protocol):
     def jobs(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
         """The newest `limit` jobs at most, newest first, read page by page."""
 
+    def states(self, ids: Sequence[UUID]) -> list[Document]:
+        """`id`, `status` and `error` of each of at most a thousand jobs, in no order."""
+
     def batch(self, id: UUID) -> Document:
         """A batch and its counts."""
 

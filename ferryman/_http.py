@@ -17,16 +17,8 @@ import httpx
 from ferryman import _lines
 from ferryman._door import Answer
 from ferryman._order import Order
-from ferryman.errors import (
-    FerrymanError,
-    Forbidden,
-    InvalidArguments,
-    KeyConflict,
-    KeyInFlight,
-    NotFound,
-    NotPossible,
-    Unreachable,
-)
+from ferryman._problems import problem
+from ferryman.errors import Unreachable
 from ferryman.uploads import Body, media_type
 
 CONNECT_SECONDS = 3.0
@@ -40,10 +32,6 @@ LONGEST_WAIT = 20.0
 PAGE = 200
 
 Document = dict[str, Any]
-CONFLICTS: dict[str, type[FerrymanError]] = {
-    "/problems/key-conflict": KeyConflict,
-    "/problems/key-in-flight": KeyInFlight,
-}
 
 
 class Api:
@@ -83,6 +71,10 @@ class Api:
 
     def jobs(self, filters: Mapping[str, str], limit: int) -> Iterator[Document]:
         return self._pages("jobs", filters, limit)
+
+    def states(self, ids: Sequence[UUID]) -> list[Document]:
+        asked = {"ids": list(map(str, ids))}
+        return list(self._call("POST", "v1/jobs/states", json=asked)["jobs"])
 
     def batch(self, id: UUID) -> Document:
         return self._call("GET", f"v1/batches/{id}")
@@ -224,27 +216,3 @@ def _told_to_wait(response: httpx.Response) -> float | None:
 
 def _noted(note: str | None) -> Document:
     return {} if note is None else {"note": note}
-
-
-def problem(status: int, document: Document) -> FerrymanError:
-    """The exception that a problem document (RFC 9457) stands for."""
-    detail = str(document.get("detail") or document.get("title"))
-    if status in (400, 413, 415, 422):
-        return _invalid(document, detail)
-    if status == 409:
-        conflict = CONFLICTS.get(str(document.get("type")))
-        return conflict() if conflict else NotPossible(detail)
-    if status in (401, 403):
-        return Forbidden()
-    if status == 421:
-        return Forbidden(detail)
-    if status in (404, 410):
-        return NotFound(detail)
-    return Unreachable(f"the API cannot help now (status {status}): {detail}")
-
-
-def _invalid(document: Document, detail: str) -> InvalidArguments:
-    first = next(iter(document.get("errors") or ()), document)
-    field = str(first.get("field") or "request")
-    message = str(first.get("message") or detail)
-    return InvalidArguments(field, message.removeprefix(f"{field}: "))

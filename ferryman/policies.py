@@ -55,8 +55,14 @@ class Policy(BaseModel):
     batch_size: int = 1
     batch_bytes: int = 1_000_000
     batch_in_flight: int = 0
+    loads_in_flight: int = Field(4, ge=1)
+    linger_seconds: float = 0.25
     concurrency: int = 1
     conditional_writes: bool = True
+    fields: dict[str, str] = {}
+    own_fields: tuple[str, ...] = ()
+    id_field: str = ""
+    day_ends: str = ""
 
     def repeats_for(self, step: str) -> float:
         """How long the vendor key of that step is trusted to dedupe."""

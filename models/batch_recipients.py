@@ -10,6 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from models.contact_plan import id_of
+
 Row = dict[str, Any]
 
 _MAILS = """
@@ -34,6 +36,30 @@ _PAGE = """
    AND (CAST(:statuses AS text[]) IS NULL OR {0} = ANY(CAST(:statuses AS text[])))
  ORDER BY m.id LIMIT :limit
 """
+# The ids of an import's lines are made of its own and their places (models/contact_plan.py), also
+# of those that have no job.
+_CONTACTS = """
+SELECT m.*, NULL AS delivery, NULL::timestamptz AS delivery_at, NULL AS delivery_reason,
+       NULL::timestamptz AS opened_at, NULL::timestamptz AS clicked_at,
+       NULL::timestamptz AS complained_at, NULL::timestamptz AS unsubscribed_at
+  FROM (SELECT j.id, ('x' || right(j.id::text, 10))::bit(40)::bigint AS place,
+               j.args ->> 'email' AS "to",
+               CASE j.status WHEN 'running' THEN 'sending' WHEN 'succeeded' THEN 'sent'
+                    ELSE j.status END AS status,
+               coalesce(j.reason, j.error ->> 'message') AS reason,
+               nullif(j.args - 'email', '{}') AS data,
+               j.result ->> 'vendor_reference' AS vendor_reference,
+               CASE j.status WHEN 'succeeded' THEN j.finished_at END AS sent_at
+          FROM ferryman.jobs j WHERE j.batch_id = :batch AND j.kind = 'upsert_contact'
+         UNION ALL
+        SELECT CAST(overlay(CAST(:first AS text) placing lpad(to_hex(s.place), 10, '0') from 27)
+                    AS uuid), s.place, s.given ->> 'email', s.status, s.reason,
+               nullif(s.given - 'email', '{}'), NULL, NULL
+          FROM ferryman.set_aside s WHERE s.batch_id = :batch) AS m
+ WHERE m.id > :after
+   AND (CAST(:statuses AS text[]) IS NULL OR m.status = ANY(CAST(:statuses AS text[])))
+ ORDER BY m.id LIMIT :limit
+"""
 # Not the batch as it is shown: to add up a million messages for each page takes minutes.
 OF = text("""
 SELECT jsonb_build_object('kind', j.kind, 'created_at', b.created_at, 'planned_at', b.planned_at)
@@ -41,6 +67,7 @@ SELECT jsonb_build_object('kind', j.kind, 'created_at', b.created_at, 'planned_a
 """)
 MAILS = text(_MAILS + _PAGE.format("coalesce(m.status, p.status)"))
 MESSAGES = text(_MESSAGES + _PAGE.format("m.status"))
+CONTACTS = text(_CONTACTS)
 # Clocks of workers may differ by so much from the database's.
 CLOCKS_DIFFER = timedelta(minutes=10)
 
@@ -69,13 +96,12 @@ async def recipients(
     about: Row | None = await connection.scalar(OF, {"batch": batch})
     if about is None or about["planned_at"] is None:
         return []
-    first, until = ids(about)
-    query = MESSAGES if about["kind"] == "bulk_sms" else MAILS
-    values = {
-        "batch": batch,
-        "after": after or first,
-        "until": until,
-        "statuses": list(statuses) if statuses else None,
-        "limit": limit,
-    }
+    named = {"batch": batch, "statuses": list(statuses) if statuses else None, "limit": limit}
+    if about["kind"] == "bulk_contacts":
+        first = id_of(batch, 0)
+        query, values = CONTACTS, {**named, "first": str(first), "after": after or first}
+    else:
+        first, until = ids(about)
+        query = MESSAGES if about["kind"] == "bulk_sms" else MAILS
+        values = {**named, "after": after or first, "until": until}
     return [dict(row) for row in (await connection.execute(query, values)).mappings()]

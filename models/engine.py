@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -38,6 +39,18 @@ def dumps(value: Any) -> str:
     and one in a vendor's answer must not keep a whole group from being written."""
     written = orjson.dumps(value).decode()
     return NUL.sub(r"\1\\ufffd", written) if "\\u0000" in written else written
+
+
+def loads_any(stored: str) -> Any:
+    """What PostgreSQL keeps as JSON, where one that is read must not hold up the others. It keeps
+    larger numbers than a float takes, and deeper levels than anybody reads: then None."""
+    try:
+        return orjson.loads(stored)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(stored)
+        except (ValueError, RecursionError):
+            return None
 
 
 def driver_sql(statement: str | TextClause) -> str:

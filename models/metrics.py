@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from models.tables import RIDE, RIDING
+
 Row = dict[str, Any]
 
 # Those that change and are watched, apart from those that only grow in number.
@@ -20,8 +22,8 @@ SELECT status, kind, vendor, count(*) AS n
 """).bindparams(bindparam("statuses", expanding=True))
 
 # Through the relay's own indexes: their first entries, and the few that are published.
-OLDEST = text("""
-SELECT v.vendor, extract(epoch FROM now() - least(u.run_at, p.run_at))::float8 AS seconds
+OLDEST = text(f"""
+SELECT v.vendor, extract(epoch FROM now() - least(u.run_at, p.run_at, r.run_at))::float8 AS seconds
   FROM unnest(CAST(:vendors AS text[])) AS v(vendor)
  CROSS JOIN LATERAL (
        SELECT min(first.run_at) AS run_at
@@ -29,8 +31,17 @@ SELECT v.vendor, extract(epoch FROM now() - least(u.run_at, p.run_at))::float8 A
         CROSS JOIN LATERAL (
               SELECT j.run_at FROM ferryman.jobs j
                WHERE j.vendor = v.vendor AND j.priority = o.priority AND j.status = 'waiting'
-                 AND j.published_at IS NULL AND j.run_at <= now()
+                 AND j.published_at IS NULL AND NOT (j.{RIDE}) AND j.run_at <= now()
                ORDER BY j.run_at LIMIT 1) AS first) AS u
+ CROSS JOIN LATERAL (
+       SELECT min(first.run_at) AS run_at
+         FROM unnest(enum_range(NULL::ferryman.priority)) AS o(priority)
+        CROSS JOIN unnest(CAST(:riding AS text[])) AS k(kind)
+        CROSS JOIN LATERAL (
+              SELECT j.run_at FROM ferryman.jobs j
+               WHERE j.vendor = v.vendor AND j.kind = k.kind AND j.{RIDE}
+                 AND j.priority = o.priority AND j.status = 'waiting' AND j.run_at <= now()
+               ORDER BY j.run_at LIMIT 1) AS first) AS r
  CROSS JOIN LATERAL (
        SELECT min(j.run_at) AS run_at FROM ferryman.jobs j
         WHERE j.vendor = v.vendor AND j.status = 'waiting' AND j.published_at IS NOT NULL
@@ -39,7 +50,9 @@ SELECT v.vendor, extract(epoch FROM now() - least(u.run_at, p.run_at))::float8 A
 
 STATES = text("""
 SELECT vendor, breaker,
-       CASE WHEN quota_reset_at > now() THEN quota_remaining END AS quota_remaining
+       coalesce(CASE WHEN quota_reset_at > now() THEN quota_remaining END,
+                CASE WHEN (daily_reset_at <= now()) IS NOT TRUE THEN daily_remaining END)
+         AS quota_remaining
   FROM ferryman.vendor_states WHERE account = 'default'
 """)
 
@@ -81,7 +94,8 @@ async def jobs(connection: AsyncConnection, statuses: Sequence[str]) -> list[Row
 
 async def oldest(connection: AsyncConnection, vendors: Sequence[str]) -> dict[str, float]:
     """By vendor: for how many seconds its oldest due job has waited; 0 where none waits."""
-    rows = await connection.execute(OLDEST, {"vendors": list(vendors)})
+    values = {"vendors": list(vendors), "riding": list(RIDING)}
+    rows = await connection.execute(OLDEST, values)
     return {row.vendor: row.seconds or 0.0 for row in rows}
 
 

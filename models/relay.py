@@ -14,6 +14,7 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from models.engine import CONNECT_ARGS, dumps
+from models.tables import RIDE
 from models.vendors import STATE_COLUMNS, State
 
 CHANNEL = "ferryman"
@@ -30,7 +31,9 @@ STATES = f"SELECT {STATE_COLUMNS} FROM ferryman.vendor_states WHERE account = 'd
 # An empty queue with published jobs means that the broker lost them. They go again after 5 s,
 # doubling: a worker may also hold them in its memory, and a second message does no harm. One may
 # also be lost while others stand in the queue, by a worker that died with it: that takes a minute.
-PUBLISH = """
+#
+# A job that rides is not published: the load is that takes it.
+PUBLISH = f"""
 WITH v AS (
   SELECT * FROM jsonb_to_recordset(%(rooms)s::jsonb)
       AS v(vendor text, room int, parts int, again int, empty boolean)
@@ -40,7 +43,7 @@ WITH v AS (
     CROSS JOIN LATERAL (
       SELECT id FROM ferryman.jobs
        WHERE vendor = v.vendor AND priority = p.priority AND status = 'waiting'
-         AND published_at IS NULL AND run_at <= now()
+         AND published_at IS NULL AND NOT ({RIDE}) AND run_at <= now()
        ORDER BY run_at LIMIT v.room FOR UPDATE SKIP LOCKED) AS j
 ), ranked AS (
   SELECT j.id, v.parts,
@@ -49,7 +52,7 @@ WITH v AS (
     FROM v CROSS JOIN LATERAL (
       SELECT id, batch_id, run_at FROM ferryman.jobs
        WHERE vendor = v.vendor AND priority = 'low' AND status = 'waiting'
-         AND published_at IS NULL AND run_at <= now()
+         AND published_at IS NULL AND NOT ({RIDE}) AND run_at <= now()
        ORDER BY run_at LIMIT v.room) AS j
 ), low AS (
   SELECT j.id FROM ranked r CROSS JOIN LATERAL (

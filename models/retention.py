@@ -47,16 +47,23 @@ SELECT c.id
 # Of the batch itself: those that were set aside, and a sync's objects.
 _SOME = f"""
 DELETE FROM ferryman.{{0}} WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM ferryman.{{0}} WHERE job_id = :batch LIMIT {MOST_ROWS}))
+  SELECT ctid FROM ferryman.{{0}} WHERE {{1}} = :batch LIMIT {MOST_ROWS}))
 """
-SOME = tuple(text(_SOME.format(table)) for table in ("mails", "messages", "objects", "multiparts"))
+_BY_JOB = dict.fromkeys(("mails", "messages", "objects", "multiparts"), "job_id")
+SOME = tuple(
+    text(_SOME.format(table, column))
+    for table, column in (_BY_JOB | {"set_aside": "batch_id"}).items()
+)
 BATCH = text("""
 WITH minutes AS (DELETE FROM ferryman.batch_minutes WHERE batch_id = :batch)
 DELETE FROM ferryman.batches WHERE id = :batch
 """)
 
 # A person may just be sending one of them again: it is locked, and stays.
-_OF_JOBS = ("attempts", "sends", "interventions", "interactions", "mails", "messages", "parts")
+_OF_JOBS = (
+    *("attempts", "sends", "interventions", "interactions"),
+    *("mails", "messages", "parts", "loads"),
+)
 _DELETED = ", ".join(
     f"{table} AS (DELETE FROM ferryman.{table} t USING gone g WHERE t.job_id = g.id)"
     for table in _OF_JOBS

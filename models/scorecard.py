@@ -8,21 +8,26 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from models.tables import LOADS
+
 Row = dict[str, Any]
 
 MOST_CHANGES = 20
 
 STATES = text("""
 SELECT vendor, breaker, failures, opened_at, probe_at, paused_at, paused_by, pause_note,
-       quota_limit, quota_remaining, quota_reset_at,
+       quota_limit, quota_remaining, quota_reset_at, daily_limit,
+       CASE WHEN daily_reset_at <= now() THEN NULL ELSE daily_remaining END AS daily_remaining,
+       CASE WHEN daily_reset_at > now() THEN daily_reset_at END AS daily_resets_at,
        CASE WHEN cooldown_until > now() THEN cooldown_until END AS cooldown_until
   FROM ferryman.vendor_states WHERE account = 'default'
 """)
 
-QUEUES = text("""
+# A load is not what anybody waits for: its riders are. In flight is the load, not each of them.
+QUEUES = text(f"""
 SELECT vendor,
-       count(*) FILTER (WHERE status = 'waiting') AS waiting,
-       count(*) FILTER (WHERE status = 'running') AS in_flight,
+       count(*) FILTER (WHERE status = 'waiting' AND NOT {LOADS}) AS waiting,
+       count(*) FILTER (WHERE status = 'running' AND worker_id IS NOT NULL) AS in_flight,
        count(*) FILTER (WHERE status = 'unknown') AS unknown,
        min(run_at) FILTER (WHERE status = 'waiting' AND run_at <= now()) AS oldest_due_at
   FROM ferryman.jobs WHERE status IN ('waiting', 'running', 'unknown') GROUP BY vendor
@@ -55,6 +60,7 @@ NEW: Row = {"breaker": "closed", "failures": 0} | dict.fromkeys(
     (
         *("opened_at", "probe_at", "cooldown_until", "paused_at", "paused_by", "pause_note"),
         *("quota_limit", "quota_remaining", "quota_reset_at"),
+        *("daily_limit", "daily_remaining", "daily_resets_at"),
     )
 )
 EMPTY: Row = {"waiting": 0, "in_flight": 0, "unknown": 0, "oldest_due_at": None}

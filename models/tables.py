@@ -11,8 +11,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, MetaData, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import BYTEA, ENUM, JSONB, TIMESTAMP
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Index,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, ENUM, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 SCHEMA = "ferryman"
@@ -42,6 +51,11 @@ CHARGE_STATUSES = (
     "failed",
 )
 priority_type = ENUM("high", "normal", "low", name="priority", schema=SCHEMA)
+# Kinds whose jobs travel together, in loads. An index serves only a statement with the same words.
+RIDING = ("track_event", "identify_user", "upsert_contact")
+RIDE = f"kind = ANY ('{{{','.join(RIDING)}}}'::text[])"
+# The jobs that carry them.
+LOADS = f"kind = ANY ('{{{','.join(f'{kind}_load' for kind in RIDING)}}}'::text[])"
 NOW = text("now()")
 ZERO = text("0")
 
@@ -81,7 +95,15 @@ class Job(Base):
             "vendor",
             "priority",
             "run_at",
-            postgresql_where=text("status = 'waiting' AND published_at IS NULL"),
+            postgresql_where=text(f"status = 'waiting' AND published_at IS NULL AND NOT ({RIDE})"),
+        ),
+        Index(
+            "jobs_riders_idx",
+            "vendor",
+            "kind",
+            "priority",
+            "run_at",
+            postgresql_where=text(f"status = 'waiting' AND {RIDE}"),
         ),
         Index(
             "jobs_published_idx",
@@ -89,7 +111,11 @@ class Job(Base):
             "published_at",
             postgresql_where=text("status = 'waiting' AND published_at IS NOT NULL"),
         ),
-        Index("jobs_held_idx", "worker_id", postgresql_where=text("status = 'running'")),
+        Index(
+            "jobs_held_idx",
+            "worker_id",
+            postgresql_where=text("status = 'running' AND worker_id IS NOT NULL"),
+        ),
         Index("jobs_look_idx", "vendor", "look_at", postgresql_where=text("status = 'unknown'")),
         Index(
             "jobs_expires_idx",
@@ -139,6 +165,8 @@ class Job(Base):
     cancel_at: Mapped[datetime | None]
     # Its effect is under way at the vendor, and its payer or a bank decides: it waits for that.
     pending: Mapped[bool] = mapped_column(server_default=text("false"))
+    # Of a kind that rides: the load that carries it, or did last.
+    load: Mapped[UUID | None]
 
 
 class JobKey(Base):
@@ -202,6 +230,8 @@ class Attempt(Base):
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     error: Mapped[dict[str, Any] | None]
+    # Of a rider: the load whose attempt this was.
+    load: Mapped[UUID | None]
 
 
 class Send(Base):
@@ -283,6 +313,10 @@ class VendorState(Base):
     quota_reset_at: Mapped[datetime | None]
     # Its list of events was read up to here, by the vendor's time.
     polled_until: Mapped[datetime | None]
+    # A day's limit, apart from that of a second or a minute.
+    daily_limit: Mapped[int | None]
+    daily_remaining: Mapped[int | None]
+    daily_reset_at: Mapped[datetime | None]
 
 
 class BreakerChange(Base):
@@ -718,3 +752,72 @@ class Multipart(Base):
     status: Mapped[str] = mapped_column(server_default=text("'open'"))
     begun_at: Mapped[datetime] = mapped_column(server_default=NOW)
     ended_at: Mapped[datetime | None]
+
+
+class Load(Base):
+    """Jobs of one kind that travelled to their vendor in one request, or in the pieces of one.
+
+    Its id is that of the job that carries it. `riders`: in the request's order, since a vendor
+    names records by their place. `bytes`: of all records, before they are packed.
+    """
+
+    __tablename__ = "loads"
+    __table_args__ = (Index("loads_open_idx", "job_id", postgresql_where=text("ended_at IS NULL")),)
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    vendor: Mapped[str]
+    kind: Mapped[str]
+    riders: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
+    records: Mapped[int]
+    bytes: Mapped[int]
+    requests: Mapped[int] = mapped_column(server_default=text("1"))
+    taken_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    ended_at: Mapped[datetime | None]
+
+
+class Contact(Base):
+    """A person in a vendor's CRM, as far as ferryman knows.
+
+    `identity`: what he is known by there, an e-mail address in lower case or the application's own
+    id. `vendor_reference`: the vendor's id of him. `job_id`: which job changes him, or did last.
+    `told_at`: the vendor's time of what it last told.
+    """
+
+    __tablename__ = "contacts"
+    __table_args__ = (
+        UniqueConstraint("vendor", "identity"),
+        one_of("status", ("new", "active", "deleted")),
+        Index(
+            "contacts_reference_idx",
+            "vendor",
+            "vendor_reference",
+            postgresql_where=text("vendor_reference IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    vendor: Mapped[str]
+    identity: Mapped[str]
+    email: Mapped[str | None]
+    external_id: Mapped[str | None]
+    vendor_reference: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default=text("'new'"))
+    fields: Mapped[dict[str, Any] | None]
+    job_id: Mapped[UUID | None]
+    told_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    updated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class SetAside(Base):
+    """A record of an import that is not sent: which line it was, what it held, and why."""
+
+    __tablename__ = "set_aside"
+    __table_args__ = (one_of("status", ("invalid", "duplicate")),)
+
+    batch_id: Mapped[UUID] = mapped_column(primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    given: Mapped[dict[str, Any] | None]
+    status: Mapped[str]
+    field: Mapped[str | None]
+    reason: Mapped[str]

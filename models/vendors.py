@@ -30,6 +30,7 @@ class State:
     next_probe: str | None = None
     draining: bool = False
     workers: int = 1
+    day_ends: str | None = None  # of the day whose limit is reached: `00:00` in UTC
 
     def pauses(self, fingerprint: str) -> bool:
         """Whether who holds these credentials is paused: a person's pause binds everybody."""
@@ -44,7 +45,9 @@ STATE_COLUMNS = """
   paused_at IS NOT NULL AS paused, pause_note, pause_fingerprint,
   to_char(opened_at AT TIME ZONE 'UTC', 'HH24:MI:SS') AS unavailable_since,
   to_char(probe_at AT TIME ZONE 'UTC', 'HH24:MI:SS') AS next_probe, draining,
-  (SELECT greatest(1, count(*)) FROM ferryman.workers WHERE lease_until > now()) AS workers
+  (SELECT greatest(1, count(*)) FROM ferryman.workers WHERE lease_until > now()) AS workers,
+  CASE WHEN cooldown_until > now() AND daily_remaining = 0 AND daily_reset_at > now()
+       THEN to_char(daily_reset_at AT TIME ZONE 'UTC', 'HH24:MI') END AS day_ends
 """
 
 ENSURE = text(

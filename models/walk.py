@@ -15,9 +15,10 @@ from uuid import UUID
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from models import mail, messages, payments, refunds, sync_ends
+from models import load_ends, mail, messages, payments, refunds, sync_ends
 from models.engine import driver_sql, dumps
 from models.group import Connection
+from models.tables import RIDE
 
 Row = dict[str, Any]
 
@@ -138,8 +139,9 @@ class Park:
 
 # A job that was running when its worker died is a suspect, and a worker runs one suspect at a
 # time: so the next crash tells the poisonous one from its innocent neighbours. One that has run
-# for a minute is not about to kill its worker, and holds up no other.
-CLAIM = driver_sql("""
+# for a minute is not about to kill its worker, and holds up no other. A job that rides is taken by
+# its load, and by no message of its own.
+CLAIM = driver_sql(f"""
 WITH r AS (
   SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
       AS r(id uuid, kind text, vendor text, token uuid, worker uuid, deadline_seconds float8)
@@ -152,6 +154,7 @@ WITH r AS (
    WHERE ((j.status = 'waiting' AND j.run_at <= now())
           OR (j.status = 'unknown' AND j.look_at <= now())
           OR (j.status = 'running' AND j.claim = r.token))
+     AND NOT (j.{RIDE})
      AND EXISTS (SELECT FROM ferryman.workers w WHERE w.id = r.worker AND w.lease_until > now())
    ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
 ), chosen AS (
@@ -320,8 +323,10 @@ UPDATE ferryman.jobs j
 RETURNING j.id
 """)
 
-# Locks are taken in this order everywhere: jobs, then these.
+# Locks are taken in this order everywhere: jobs, then these. (Those of a load's riders are taken
+# after its own; whoever holds a rider's waits for no load's.)
 WRITERS: dict[str, Sequence[TextClause]] = {
+    "loads": (load_ends.DISBAND,),
     "charges": (payments.WRITE_CHARGES,),
     "charge_moves": (payments.MOVE_CHARGES,),
     "charge_names": (payments.NAME_CHARGES,),

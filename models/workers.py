@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.engine import dumps
+from models.tables import LOADS
 
 Row = dict[str, Any]
 Looks = dict[str, dict[str, float]]
@@ -36,14 +37,16 @@ LEAVE = text("DELETE FROM ferryman.workers WHERE id = :id")
 # A crash makes suspects of all that the worker held; where one was a suspect already, only that
 # one is counted, since a worker holds one suspect at a time. A look-up leaves the job as `unknown`
 # as it was: what was sent once is not sent again because a look died. A worker without a row has
-# ended in order, which is nobody's fault.
-RESCUE = text("""
+# ended in order, which is nobody's fault. A load is over whatever was sent: its riders wait again
+# (models/loads.py, `mind`), and they are nobody's own.
+RESCUE = text(f"""
 WITH stranded AS (
   SELECT j.id, j.fence, j.crashes, j.worker_id, j.looking, j.cancel_at, j.pending,
+         j.{LOADS} AS over,
          (CAST(:looks AS jsonb) -> j.kind ->> j.vendor)::float8 AS look_seconds,
          EXISTS (SELECT FROM ferryman.workers w WHERE w.id = j.worker_id) AS crashed
     FROM ferryman.jobs j
-   WHERE j.status = 'running'
+   WHERE j.status = 'running' AND j.worker_id IS NOT NULL
      AND (NOT EXISTS (SELECT FROM ferryman.workers w
                        WHERE w.id = j.worker_id AND w.lease_until > now())
           OR j.deadline_at < now() - make_interval(secs => :overdue))
@@ -60,7 +63,8 @@ WITH stranded AS (
            FROM ferryman.sends n
           WHERE n.job_id = s.id AND n.answered_at IS NULL) d
 ), fated AS (
-  SELECT j.*, CASE WHEN looking OR NOT harmless THEN 'unknown'
+  SELECT j.*, CASE WHEN over THEN 'cancelled'
+                   WHEN looking OR NOT harmless THEN 'unknown'
                    WHEN cancel_at IS NOT NULL AND NOT doubtful AND NOT pending THEN 'cancelled'
                    WHEN cancel_at IS NOT NULL AND doubtful AND look_seconds IS NOT NULL
                    THEN 'unknown'

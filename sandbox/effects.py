@@ -81,9 +81,11 @@ class EffectLog:
         each: Sequence[Mapping[str, Any]],
     ) -> Run:
         """Adds the effects of one request, one for each of `each`: what it has alone, over the
-        `facts` of all. Where both have an object under a name, they are merged."""
+        `facts` of all. Where both have an object under a name, they are merged. Each may have a
+        `reference` and a `job` of its own."""
         if len(each) == 1:
-            return self.record(vendor, kind, reference, **_merged(facts, each[0]))
+            alone = _merged(facts, each[0])
+            return self.record(vendor, kind, alone.pop("reference", reference), **alone)
         head = self._head(vendor, kind, reference)
         owns = orjson.dumps(each)
         row = b'{"head":%b,"facts":%b,"each":%b}' % (orjson.dumps(head), orjson.dumps(facts), owns)

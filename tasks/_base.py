@@ -128,6 +128,8 @@ class Attempt(Generic[Asked]):
     cancel_asked: bool = False
     expired: bool = False
     reach: Reach = _nobody_else
+    interactions: Callable[[], Sequence[Row]] = tuple
+    """What was exchanged until now, as the ledger is to keep it."""
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[AsyncConnection]:
@@ -189,6 +191,9 @@ class Job(ABC, Generic[Asked]):
     has_parts: ClassVar[bool] = False
     """Whether it is done only when the jobs of its batch are, and is cancelled and sent again
     together with them."""
+    one_run: ClassVar[bool] = False
+    """Whether it carries other jobs (a load): however its attempt goes wrong it is over, and those
+    that it carried wait again."""
 
     @abstractmethod
     async def run(self, attempt: Attempt[Asked]) -> Done:

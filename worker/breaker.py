@@ -22,7 +22,6 @@ from adapters._base import (
     Unknown,
     adapter,
 )
-from adapters._limits import Quota
 from ferryman.policies import Policy
 from models import vendors
 from models.ledger import Ledger
@@ -30,7 +29,7 @@ from models.vendors import State
 from tasks._base import Pending, Stopped
 from worker.drain import Drain
 from worker.limits import AttemptPace
-from worker.quotas import QuotaNotes
+from worker.quotas import Limits
 from worker.snapshot import Snapshot
 
 # A change by another process is seen this much later at the most.
@@ -93,7 +92,7 @@ class VendorBreaker(pybreaker.CircuitBreaker):
         self._ledger = ledger
         self._fingerprint = adapter(vendor).fingerprint()
         self._drain = Drain(most)
-        self._quotas = QuotaNotes()
+        self._limits = Limits(ledger, vendor, policy)
         self._given = 0
         self._held_until = float("-inf")
 
@@ -133,6 +132,9 @@ class VendorBreaker(pybreaker.CircuitBreaker):
     def _check_state(self, row: State) -> None:
         if row.pauses(self._fingerprint):
             raise Parked(f"{self._vendor} is paused: {row.pause_note}", PAUSE_LOOK_SECONDS)
+        if row.day_ends:
+            reason = f"{self._vendor}'s daily limit is reached, until {row.day_ends} UTC"
+            raise Parked(reason, row.cool_for)
         if row.cool_for > 0:
             raise Parked(f"{self._vendor} limits the rate", row.cool_for)
         if time.monotonic() < self._held_until:
@@ -161,7 +163,7 @@ class VendorBreaker(pybreaker.CircuitBreaker):
         elif permit.probe:
             await self.release(permit)
         if (quota := permit.pace.quota) is not None:
-            await self._note(quota)
+            self.see(await self._limits.saw(quota))
 
     async def release(self, permit: Permit) -> None:
         """No call was made: the next one may probe."""
@@ -226,29 +228,9 @@ class VendorBreaker(pybreaker.CircuitBreaker):
         self._drain.end()
         self.see(row)
 
-    async def _note(self, quota: Quota) -> None:
-        """Nothing left: nobody calls until the vendor's window ends."""
-        cool = min(quota.reset_seconds or 0.0, self._policy.retry_after_max_seconds)
-        if quota.remaining == 0 and cool > 0:
-            await self._cool_down(cool)
-        if self._quotas.worth(quota):
-            async with self._ledger.transaction() as connection:
-                await vendors.quota(
-                    connection,
-                    self._vendor,
-                    limit=quota.limit,
-                    remaining=quota.remaining,
-                    reset_seconds=quota.reset_seconds,
-                )
-
-    async def _cool_down(self, seconds: float) -> None:
-        async with self._ledger.transaction() as connection:
-            row = await vendors.cool_down(connection, self._vendor, seconds)
-        self.see(row)
-
     async def _slow_down(self, error: Throttled | Misconfigured) -> None:
         if isinstance(error, Throttled):
-            await self._cool_down(error.retry_after or 1.0)
+            self.see(await self._limits.refused(error))
             return
         async with self._ledger.transaction() as connection:
             row = await vendors.pause(

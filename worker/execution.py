@@ -22,6 +22,7 @@ from models.walk import Claim, Claimed, Close, Park
 from tasks._base import Attempt, Done, Job, NotHeld, Pending, Wait
 from tasks._settle import disprove, looks, prove
 from worker.breaker import Parked, Permit
+from worker.disbanded import disbanded
 from worker.heartbeat import Lease
 from worker.journal import Journal
 from worker.runtime import Runtime
@@ -53,7 +54,14 @@ class Execution:
         self._job = job
         self._permit = permit
         self._policy: Policy = policy(claimed.vendor)
-        self._journal = Journal(claimed, runtime.ledger, lease, self._policy, admitted=self._check)
+        self._journal = Journal(
+            claimed,
+            runtime.ledger,
+            lease,
+            self._policy,
+            admitted=self._check,
+            once=job.one_run,
+        )
         self._others: dict[str, Permit] = {}
         self._started = time.monotonic()
 
@@ -130,11 +138,20 @@ class Execution:
         await self._record(cause if isinstance(cause, VendorError) else error)
         decided = verdict(error, self._facts())
         try:
-            await self._close(decided, error.so_far if isinstance(error, Pending) else None)
+            if self._job.one_run:
+                await self._disband(error, decided)
+            else:
+                await self._close(decided, error.so_far if isinstance(error, Pending) else None)
         except LeaseLost:
             await self._disprove(decided)
             raise
         return decided
+
+    async def _disband(self, error: BaseException, decided: Verdict) -> None:
+        """The load is over, and what it carried waits again: in one transaction."""
+        row = vars(disbanded(self.claimed.id, error, decided, self._policy))
+        over = Verdict("cancelled", decided.outcome, reason=decided.reason, error=decided.error)
+        await self._close(over, writes={"loads": [row]})
 
     def _check(self) -> None:
         try:
@@ -183,6 +200,7 @@ class Execution:
             # What a bank takes its time for is not late: only its own `expires_at` counts here.
             expired=(self.claimed.expires_in or 1.0) <= 0,
             reach=self._reach,
+            interactions=lambda: self._journal.interactions,
         )
         try:
             return await (self._job.look_up(attempt) if looking else self._job.run(attempt))
@@ -230,12 +248,14 @@ class Execution:
 
     async def _prove(self, done: Done) -> None:
         """The lease was lost while the vendor's answer was on its way: its proof counts all the
-        same."""
+        same. A load's was written down before, rider by rider."""
+        if self._job.one_run:
+            return
         async with self._runtime.ledger.transaction() as connection:
             await prove(connection, self.claimed.id, done, who=LATE_ANSWER)
 
     async def _disprove(self, decided: Verdict) -> None:
-        if decided.status == "failed" and self._journal.answers:
+        if decided.status == "failed" and self._journal.answers and not self._job.one_run:
             async with self._runtime.ledger.transaction() as connection:
                 await disprove(
                     connection,
@@ -261,7 +281,12 @@ class Execution:
         else:
             await self._runtime.breakers[vendor].release(permit)
 
-    async def _close(self, decided: Verdict, done: Done | None = None) -> None:
+    async def _close(
+        self,
+        decided: Verdict,
+        done: Done | None = None,
+        writes: dict[str, list[dict[str, Any]]] | None = None,
+    ) -> None:
         end = Close(
             job_id=self.claimed.id,
             fence=self.claimed.fence,
@@ -272,14 +297,14 @@ class Execution:
             counts=decided.counts,
             throttled=decided.throttled,
             result=done.result if done else None,
-            error=decided.error if decided.status != "waiting" else None,
+            error=decided.error if decided.status not in ("waiting", "cancelled") else None,
             trace=decided.error,
             look_seconds=self._look_seconds(decided),
             absent=decided.absent,
             pending=decided.pending,
             answered=self._answered(decided),
             interactions=self._journal.interactions,
-            writes=done.writes if done else self._writes_of(decided),
+            writes=done.writes if done else writes or self._writes_of(decided),
             if_cancelled=self._job.cancelled(self.claimed.id),
             if_doubtful=self._job.in_doubt(self.claimed.id),
         )
@@ -289,7 +314,10 @@ class Execution:
             raise LeaseLost
 
     def _answered(self, decided: Verdict) -> list[str]:
-        """A look-up that tells the job's end tells it of all that was sent."""
+        """A look-up that tells the job's end tells it of all that was sent. What a load was told
+        counts only where its riders were: else it is in doubt for each of them."""
+        if self._job.one_run and decided.status != "succeeded":
+            return []
         ended = decided.status in ("succeeded", "failed") or decided.pending
         return self._journal.steps() if self.claimed.looking and ended else self._journal.answers
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -35,7 +36,9 @@ class Journal:
         policy: Policy,
         *,
         admitted: Callable[[], None],
+        once: bool = False,
     ) -> None:
+        """`once`: no request of this job is ever sent again, so that none needs to be kept."""
         self.job_id = claimed.id
         self.interactions: list[Row] = []
         self.answers: list[str] = []
@@ -46,6 +49,7 @@ class Journal:
         self._lease = lease
         self._policy = policy
         self._admitted = admitted
+        self._once = once
         self._sends: dict[tuple[str, int], Row] = {
             (send["step"], send["attempt"]): send for send in claimed.sends
         }
@@ -71,7 +75,7 @@ class Journal:
             key,
             repeat.value,
             seconds,
-            {} if first else _stored(request, repeat),
+            {} if first else _stored(request, Repeat.NEVER if self._once else repeat),
             stops=step == CANCEL,
         )
         if (left := await self._marked(mark)) is Left.CANCELLED:
@@ -188,4 +192,4 @@ def _stored(request: Request, repeat: Repeat) -> Row:
 def _restored(stored: Row, built: Request) -> Request:
     """The stored bytes, at the address of today: a base URL may have moved in between."""
     body = base64.b64decode(stored["base64"]) if "base64" in stored else stored["body"].encode()
-    return Request(stored["method"], built.url, stored["headers"], body)
+    return replace(built, method=stored["method"], headers=stored["headers"], body=body)

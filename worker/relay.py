@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -18,7 +19,9 @@ from adapters._base import adapter
 from ferryman.policies import policies
 from ferryman.settings import settings
 from models import relay as ledger
+from models.gather import IN_ORDER, Lane, gather
 from models.relay import Due, Room
+from models.tables import RIDING
 from models.vendors import State
 from worker import door, health
 from worker.drain import DRAINED
@@ -56,6 +59,7 @@ class Relay:
             for vendor, policy in policies().items()
             if policy.batch_in_flight > 0
         }
+        self._lanes = _lanes()
         self._kept_back = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ferryman-relay", daemon=True)
@@ -98,7 +102,9 @@ class Relay:
                 return 0
             received = door.receive(connection, self._broker)
             states = ledger.states(connection)
-            due = ledger.publish(connection, self._rooms(connection, states))
+            rooms = self._rooms(connection, states)
+            self._gather(connection, rooms, states)
+            due = ledger.publish(connection, rooms)
         self._push(due)
         door.forget(self._broker, received)
         return len(due) + len(received)
@@ -125,6 +131,22 @@ class Relay:
         return Room(
             state.vendor, max(0, room), self._of_batches(state, parts), max(0, free), length == 0
         )
+
+    def _gather(
+        self, connection: psycopg.Connection[Any], rooms: Iterable[Room], states: dict[str, State]
+    ) -> None:
+        """Loads for the vendors that may be called. They are jobs as all others from here on: so
+        what paces those paces these. Of a vendor that was away one load is the probe."""
+        open_to = {room.vendor for room in rooms if room.room > 0}
+        well = {
+            vendor for vendor in open_to if states.get(vendor, State(vendor)).breaker == "closed"
+        }
+        lanes = [
+            lane if lane.vendor in well else replace(lane, most=1)
+            for lane in self._lanes
+            if lane.vendor in open_to
+        ]
+        self._kept_back |= gather(connection, lanes)
 
     def _of_batches(self, state: State, under_way: int) -> int | None:
         """Room for jobs of batches. Where there is none, some are gone sooner than the next tick
@@ -160,6 +182,21 @@ class Relay:
         for queue, of_one_vendor in messages.items():
             pipeline.lpush(queue, *of_one_vendor)
         pipeline.execute()
+
+
+def _lanes() -> list[Lane]:
+    return [
+        Lane(
+            vendor,
+            kind,
+            policy.batch_size,
+            1 if kind in IN_ORDER else policy.loads_in_flight,
+            policy.linger_seconds,
+        )
+        for vendor, policy in policies().items()
+        for kind in policy.kinds
+        if kind in RIDING
+    ]
 
 
 class RelayStep(bootsteps.StartStopStep):

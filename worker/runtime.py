@@ -15,7 +15,7 @@ from adapters._base import adapter
 from adapters._http import Client
 from ferryman.policies import policies, policy
 from ferryman.settings import Settings, settings
-from models import sync_parts, workers
+from models import loads, sync_parts, workers
 from models.ledger import Ledger
 from models.walk import write
 from tasks._base import Job
@@ -110,7 +110,13 @@ class Runtime:
 
     async def _rescue_once(self) -> None:
         async with self.ledger.transaction() as connection:
-            rescued = await workers.rescue(
+            # The riders first: their loads are ended together with what else dead workers held.
+            rescued = await loads.mind(
+                connection,
+                max_crashes=self.settings.max_crashes,
+                overdue_seconds=OVERDUE_SECONDS,
+            )
+            rescued += await workers.rescue(
                 connection,
                 max_crashes=self.settings.max_crashes,
                 overdue_seconds=OVERDUE_SECONDS,

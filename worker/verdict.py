@@ -17,6 +17,7 @@ from adapters._base import (
     Unknown,
     VendorError,
 )
+from adapters._limits import DailyLimit
 from adapters._redact import text
 from ferryman.errors import InvalidArguments
 from ferryman.policies import Policy
@@ -209,7 +210,9 @@ def _throttled(error: Throttled, facts: Facts) -> Verdict:
         return _unknown(error, facts)
     if facts.throttled_seconds > facts.policy.throttle_max_seconds:
         return _unknown(error, facts) if facts.doubts else _failed(error)
-    wait = error.retry_after if error.retry_after is not None else THROTTLED_SECONDS
+    # It is the vendor that waits for its day to end: who has bought more need not wait with it.
+    wait = None if isinstance(error, DailyLimit) else error.retry_after
+    wait = THROTTLED_SECONDS if wait is None else wait
     delay = wait + random.uniform(0, 0.5)  # noqa: S311 - spreads load, hides nothing
     return Verdict(
         "waiting",

@@ -10,6 +10,7 @@ import click
 
 from ferryman.cli import _show
 from ferryman.cli.batch import batch
+from ferryman.cli.contacts import contacts
 from ferryman.cli.email import email
 from ferryman.cli.events import poll_events
 from ferryman.cli.health import health
@@ -19,6 +20,7 @@ from ferryman.cli.services import api, flower, migrate, sandbox, up, worker
 from ferryman.cli.sms import sms
 from ferryman.cli.suppressions import suppressions
 from ferryman.cli.sync import sync
+from ferryman.cli.track import track
 from ferryman.cli.vendors import vendor, vendors
 from ferryman.errors import FerrymanError, KeyInFlight, NotPossible, Unreachable
 
@@ -75,7 +77,7 @@ def main() -> None:
 
 for command in (
     *(up, worker, api, flower, migrate, sandbox, health),
-    *(enqueue, job, jobs, email, sms, batch, sync),
+    *(enqueue, job, jobs, email, sms, track, contacts, batch, sync),
     *(retry, cancel, resolve, suppressions, vendors, vendor, poll_events),
 ):
     main.add_command(command)

@@ -34,7 +34,7 @@ def followed(door: Door | Controls, id: UUID, what: str, as_json: bool) -> int:
     """Wait for the end of a batch, print it, and return its exit status. `what`: its mails, or
     its messages."""
     try:
-        with _shown(what) as bar:
+        with shown(what) as bar:
             found = _ended(door, id, bar)
     except KeyboardInterrupt:
         _show.note(f"the batch goes on without you; to look again: ferryman batch {id} --wait")
@@ -131,7 +131,7 @@ def _judged_by_its_job(door: Door | Controls, found: Document) -> int:
 
 
 @contextmanager
-def _shown(what: str) -> Iterator[Bar]:
+def shown(what: str) -> Iterator[Bar]:
     """A bar on the terminal: done of all, rate, time left, time since. Elsewhere its last state
     alone, at the end."""
     from rich.console import Console

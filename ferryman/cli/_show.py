@@ -15,6 +15,8 @@ Document = Mapping[str, Any]
 ASIDE = ("invalid", "duplicate", "suppressed", "failed", "unknown")
 # The kind whose batch is of objects, and not of recipients.
 SYNC = "sync_objects"
+# The kind whose recipients are contacts.
+CONTACTS = "bulk_contacts"
 DONE, FAILED, BAD_INPUT, UNKNOWN = 0, 1, 2, 3
 _BY_STATUS = {"failed": FAILED, "cancelled": FAILED, "unknown": UNKNOWN}
 _FIELDS = (
@@ -79,11 +81,12 @@ def batch(found: Document) -> None:
     if found["kind"] == SYNC:
         _objects(found)
         return
-    _counted("recipients", found["total"], found["counts"])
+    title = "contacts" if found["kind"] == CONTACTS else "recipients"
+    counted(title, found["total"], found["counts"])
     told = found.get("delivery") or {}
     if any(told.values()):
         click.echo()
-        _counted("sent", found["counts"]["sent"], told)
+        counted("sent", found["counts"]["sent"], told)
 
 
 def _objects(found: Document) -> None:
@@ -93,10 +96,10 @@ def _objects(found: Document) -> None:
     told["cancelled"] = found["counts"].get("cancelled", 0)
     # What a dry run would do is neither done nor waiting.
     told["planned"] = max(found["total"] - sum(told.values()), 0)
-    _counted("objects", found["total"], told)
+    counted("objects", found["total"], told)
     if size:
         click.echo()
-        _counted("bytes", size, {"copied": done})
+        counted("bytes", size, {"copied": done})
 
 
 def batch_state(found: Document) -> str:
@@ -137,6 +140,8 @@ def vendor(found: Document) -> str:
         return f"paused by {pause['by']}: {pause['note']}"
     if found["breaker"] != "closed":
         return f"{found['breaker']} since {_clock(found['unavailable_since'])}"
+    if day := _reached(found):
+        return f"daily limit reached, until {_clock(day)}"
     if found["cooldown_until"]:
         return f"cooling down until {_clock(found['cooldown_until'])}"
     return "ok"
@@ -154,7 +159,7 @@ def batch_status(found: Document) -> int:
     return FAILED if failed else DONE
 
 
-def _counted(title: str, total: int, numbers: Mapping[str, int]) -> None:
+def counted(title: str, total: int, numbers: Mapping[str, int]) -> None:
     """A total, and below it the numbers that are not 0, with their share of it."""
     said = {title: total, **{f"  {name}": number for name, number in numbers.items() if number}}
     width, digits = max(map(len, said)), max(len(f"{number:,}") for number in said.values())
@@ -170,9 +175,21 @@ def _table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _quota(found: Document) -> str:
-    quota = found.get("quota") or {}
-    left, limit = quota.get("remaining"), quota.get("limit")
-    return "" if left is None else f"{left} of {limit}" if limit else str(left)
+    """What is left of the vendor's window, and of its day."""
+    said = []
+    for name, unit in (("quota", ""), ("daily", " a day")):
+        told = found.get(name) or {}
+        left, limit = told.get("remaining"), told.get("limit")
+        if left is not None:
+            said.append(f"{left} of {limit}{unit}" if limit else f"{left}{unit}")
+    return ", ".join(said)
+
+
+def _reached(found: Document) -> str | None:
+    """Until when nobody calls a vendor whose day has nothing left."""
+    daily = found.get("daily") or {}
+    day: str | None = daily.get("resets_at") if daily.get("remaining") == 0 else None
+    return day if found["cooldown_until"] else None
 
 
 def _latency(found: Document) -> str:

@@ -61,7 +61,8 @@ def pause(name: str, note: str, as_json: bool) -> int:
 @note
 @as_json
 def resume(name: str, note: str, as_json: bool) -> int:
-    """Call a paused vendor again, whether a person paused it or a refused credential did.
+    """Call a paused vendor again, whether a person paused it or a refused credential did; also one
+    whose daily limit was reached, once you have bought more.
 
     \b
     Example:

@@ -9,12 +9,15 @@ from typing import Any
 from ferryman.errors import InvalidArguments
 from ferryman.requests import _words
 from ferryman.requests._base import Request
+from ferryman.requests.bulk_contacts import BulkContacts, ContactRecord
 from ferryman.requests.bulk_email import BulkEmail, Recipient
 from ferryman.requests.bulk_email_part import BulkEmailPart
 from ferryman.requests.bulk_sms import BulkSms, Number
 from ferryman.requests.cancel_charge import CancelCharge
 from ferryman.requests.capture_charge import CaptureCharge
 from ferryman.requests.charge import Charge
+from ferryman.requests.identify_user import IdentifyUser
+from ferryman.requests.identify_user_load import IdentifyUserLoad
 from ferryman.requests.poll_events import PollEvents
 from ferryman.requests.refresh_charge import RefreshCharge
 from ferryman.requests.refund import Refund
@@ -23,14 +26,23 @@ from ferryman.requests.send_sms import SendSms
 from ferryman.requests.sync_objects import SyncObjects
 from ferryman.requests.sync_objects_part import SyncObjectsPart
 from ferryman.requests.sync_suppressions import SyncSuppressions
+from ferryman.requests.track_event import Event, TrackEvent
+from ferryman.requests.track_event_load import TrackEventLoad
+from ferryman.requests.upsert_contact import UpsertContact
+from ferryman.requests.upsert_contact_load import UpsertContactLoad
 
 __all__ = [
+    "BulkContacts",
     "BulkEmail",
     "BulkEmailPart",
     "BulkSms",
     "CancelCharge",
     "CaptureCharge",
     "Charge",
+    "ContactRecord",
+    "Event",
+    "IdentifyUser",
+    "IdentifyUserLoad",
     "Number",
     "PollEvents",
     "Recipient",
@@ -42,6 +54,10 @@ __all__ = [
     "SyncObjects",
     "SyncObjectsPart",
     "SyncSuppressions",
+    "TrackEvent",
+    "TrackEventLoad",
+    "UpsertContact",
+    "UpsertContactLoad",
     "kinds",
     "validate",
 ]

@@ -61,7 +61,8 @@ class Request(Part):
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Part):
-        return value.model_dump(exclude_none=True)
+        # Not by `exclude_none`: a null within what a program gives (a field to clear) stays.
+        return {name: _plain(found) for name, found in value if found is not None}
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
     return value

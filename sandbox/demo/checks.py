@@ -19,12 +19,15 @@ from sandbox.demo.orders import (
     OWN,
     PARTS,
     RECIPIENTS,
+    RIDING,
     SUCCEEDED,
     UNKNOWN,
 )
+from sandbox.demo.records import contacts_are_those_saved
 
 # The kind of effect that a kind of job has at its vendor. A mail's effect names its mail as well.
 EFFECTS = {"charge": "charge", "refund": "refund", "send_email": "mail", "send_sms": "message"}
+EFFECTS |= {"track_event": "event"}
 # No send may have been doubled, whatever became of the job; a failed one must not have happened.
 ALLOWED = {SUCCEEDED: (1, 1), "failed": (0, 0), UNKNOWN: (0, 1), "cancelled": (0, 0)}
 BULK_COUNTS = {
@@ -213,7 +216,7 @@ def _flower_lists_them(facts: Facts) -> Iterator[str]:
         yield "Flower lists no worker"
     for job in facts.jobs.values():
         # Flower starts after the worker, and misses what ferryman asks of itself at the start.
-        if job.kind not in OWN and job.id not in facts.flower.tasks:
+        if job.kind not in (*OWN, *RIDING) and job.id not in facts.flower.tasks:
             yield f"Flower does not list {_name(job)}"
 
 
@@ -233,6 +236,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[str]], ...] = (
     _bulk_counts_sum_up,
     _what_became_of_mails_is_known,
     _who_bounced_is_suppressed,
+    contacts_are_those_saved,
     _bucket_equals_folder,
     _second_sync_copies_nothing,
     _killed_worker_left_one_effect,

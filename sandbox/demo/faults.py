@@ -13,6 +13,8 @@ PAYMENTS = {"vendor": "stripe", "method": "POST", "path": "/v1/payment_intents"}
 CAPTURES = {"vendor": "paypal", "method": "POST", "path": "/v2/checkout/orders/*/capture"}
 MAILS = {"vendor": "sendgrid", "method": "POST", "path": "/v3/mail/send"}
 MESSAGES = {"vendor": "twilio", "method": "POST", "path": "*/Messages.json"}
+EVENTS = {"vendor": "mixpanel", "method": "POST", "path": "/import"}
+CONTACTS = {"vendor": "hubspot", "method": "POST", "path": "/crm/v3/objects/contacts/batch/upsert"}
 # Enough for the breaker to open, and for its first probe to fail.
 OUTAGE_REQUESTS = 6
 # Longer than the demo: the worker dies while it waits for this answer.
@@ -34,6 +36,8 @@ def everyday() -> list[Rule]:
         {**MAILS, "do": "throttle", "retry_after": 1, "when": {"first": 2}},
         {**MAILS, "do": "drop_after", "contains": f"Receipt of {name(CUT_RECEIPT)}", "times": 1},
         {**MAILS, "do": "drop_before", "contains": f"Receipt of {name(LOST_RECEIPT)}", "times": 1},
+        {**EVENTS, "do": "drop_after", "times": 1},
+        {**CONTACTS, "do": "status", "status": 503, "times": 1},
         {**MESSAGES, "do": "drop_after", "contains": name(CUT_MESSAGE), "times": 1},
     ]
 
@@ -49,7 +53,10 @@ def _once(order: int, **what: Any) -> Rule:
 
 def told(rule: Mapping[str, Any]) -> str:
     """A rule in words."""
-    names = {"stripe": "Stripe", "paypal": "PayPal", "sendgrid": "SendGrid", "twilio": "Twilio"}
+    names = {
+        **{"stripe": "Stripe", "paypal": "PayPal", "sendgrid": "SendGrid", "twilio": "Twilio"},
+        **{"mixpanel": "Mixpanel", "hubspot": "HubSpot"},
+    }
     words = {
         "throttle": "429 with Retry-After",
         "status": f"{rule.get('status')}",

@@ -25,8 +25,10 @@ SELECT j.id::text, kind, vendor, status, reason, attempts, key, result, error ->
 MAILS = """
 SELECT id::text, job_id::text, batch_id::text, status, delivery FROM ferryman.emails ORDER BY id
 """
+# HubSpot's number of an event is a part of the id that it has here.
 EVENTS = """
-SELECT event_id AS id, vendor, type, handled_at IS NOT NULL AS handled FROM ferryman.events
+SELECT CASE vendor WHEN 'hubspot' THEN split_part(event_id, ':', 1) ELSE event_id END AS id,
+       vendor, type, handled_at IS NOT NULL AS handled FROM ferryman.events
 """
 SUPPRESSED = "SELECT address, reason FROM ferryman.suppressions"
 COUNTS = "SELECT kind, status, count(*) FROM ferryman.jobs GROUP BY kind, status"

@@ -1,4 +1,7 @@
-"""What does the shop of the demo want done? Charges, refunds, mails, messages, a folder copied."""
+"""What does the shop of the demo want done? Charges, refunds, mails, messages, a folder copied.
+
+Events and contacts: `sandbox.demo.records`.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ from typing import Any
 KINDS = (
     *("charge", "refund", "send_email", "bulk_email", "bulk_email_part", "send_sms"),
     *("sync_objects", "sync_objects_part"),
+    *("track_event", "identify_user", "upsert_contact"),
 )
 PARTS = ("bulk_email_part", "sync_objects_part")
+# Jobs that travel in loads: Celery sees these only.
+RIDING = ("track_event", "identify_user", "upsert_contact")
 # Jobs that ferryman asks of itself.
-OWN = ("refresh_charge", "poll_events", "sync_suppressions")
+OWN = ("refresh_charge", "poll_events", "sync_suppressions", *(f"{kind}_load" for kind in RIDING))
 DECLINED = {7: "pm_card_chargeDeclined", 15: "pm_card_chargeDeclinedInsufficientFunds"}
 CODES = {7: "card_declined", 15: "insufficient_funds"}
 CHARGES = 20

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ferryman.testing import Sandbox
 from ferryman.testing.up import State
-from sandbox.demo import checks, faults, ledger, orders, vendors
+from sandbox.demo import checks, faults, ledger, orders, records, vendors
 from sandbox.demo.doors import Doors, spread
 from sandbox.demo.facts import Asked, Facts
 from sandbox.demo.ledger import Ledger
@@ -61,6 +61,7 @@ class Story:
         self._say(f"a folder of {orders.FILES} files, to S3")
         self._paypal = self._ask("HTTP", self._doors.http, orders.by_paypal())
         self._say("a charge by PayPal, which cuts the connection after it has taken the money")
+        self._records()
         self._a_bank_decides()
         self._settle("the day's work")
 
@@ -100,6 +101,7 @@ class Story:
         """Everything that can be known now."""
         self._watch.act("What came of it")
         jobs = {job.id: job for job in self._ledger.jobs()}
+        unseen = (*orders.OWN, *orders.RIDING)
         return Facts(
             asked=self._asked,
             rolled_back=self._rolled_back,
@@ -117,7 +119,7 @@ class Story:
             bucket=self._bucket.digests(),
             breaker=vendors.breaker_changes(self._state["api_url"]),
             faults=self._sandbox.faults(),
-            flower=self._flower({job.id for job in jobs.values() if job.kind not in orders.OWN}),
+            flower=self._flower({job.id for job in jobs.values() if job.kind not in unseen}),
         )
 
     def _prepare(self) -> None:
@@ -141,6 +143,14 @@ class Story:
         self._settled.append(cut)
         self._ask("Python", self._doors.python, orders.message(3, to=orders.NO_NUMBER))
         self._say("3 text messages; one of the mails and one of these go to who is not there")
+
+    def _records(self) -> None:
+        for order in (*records.events(), *records.people(), *records.contacts()):
+            self._ask("Python", self._doors.python, order)
+        self._say(
+            f"{records.EVENTS} events each for Mixpanel and Segment, {records.CONTACTS} contacts"
+            " each for HubSpot and Salesforce: jobs that travel together"
+        )
 
     def _to_the_suppressed(self) -> None:
         """Once more to the mailbox and the number that are not there."""

@@ -30,6 +30,7 @@ class Effect:
     job: str | None
     mail: str | None = None
     amount: int | None = None
+    to: str | None = None
 
     @staticmethod
     def of(entry: dict[str, Any]) -> Effect:
@@ -39,6 +40,7 @@ class Effect:
             entry["job"],
             (entry.get("custom_args") or {}).get("ferryman_email"),
             entry.get("amount"),
+            entry.get("to"),
         )
 
 

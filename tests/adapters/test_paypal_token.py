@@ -14,7 +14,7 @@ import pytest
 from adapters._base import Misconfigured, NotSent, Response, Throttled, Unavailable, VendorError
 from adapters._http import Client, HttpCall
 from adapters._payments import Payment
-from adapters._paypal_token import Token, Tokens
+from adapters._tokens import Token, Tokens
 from adapters.paypal import Adapter
 from ferryman.policies import policy
 from tests.adapters import doubles
@@ -161,7 +161,7 @@ async def test_who_is_cancelled_leaves_the_fetch_to_the_next() -> None:
     await asyncio.sleep(0)
     first.cancel()
 
-    assert await asyncio.wait_for(second, 1) == "two"
+    assert (await asyncio.wait_for(second, 1)).value == "two"
 
 
 async def test_who_waited_for_a_fetch_that_failed_does_not_fetch_again() -> None:
@@ -195,10 +195,11 @@ def test_a_token_outlives_the_loop_that_fetched_it() -> None:
         return Token(str(fetched), time.monotonic() + (60 if fetched > 1 else 0))
 
     async def many() -> set[str]:
-        return set(await asyncio.gather(*(tokens.get("a", fetch) for _ in range(5))))
+        found = await asyncio.gather(*(tokens.get("a", fetch) for _ in range(5)))
+        return {token.value for token in found}
 
     async def one() -> str:
-        return await tokens.get("a", fetch)
+        return (await tokens.get("a", fetch)).value
 
     asyncio.run(one())
     assert asyncio.run(many()) == {"2"}

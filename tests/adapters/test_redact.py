@@ -18,6 +18,7 @@ SECRETS = [
     ".".join(("SG", "abcdefgh", "ijklmnop")),
     "AKIA" + "ABCDEFGH12345678",
     "pat-" + "eu1-01234567-89ab",
+    "00D" + "5e000000abcd!" + "AQEAQ.abcdefgh_0123",
     "someone@example.com",
     "some.one+tag@mail.example.co.uk",
     "4242" * 4,

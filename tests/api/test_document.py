@@ -99,6 +99,16 @@ def test_an_error_has_one_of_the_codes(document: Any) -> None:
     assert not job.is_valid(JOB | {"error": error | {"code": "generic_decline"}})
 
 
+def test_of_several_events_some_are_refused(document: Any) -> None:
+    refused = {"place": 3, "field": "user", "code": "invalid_arguments", "message": "user: empty"}
+    error = {"code": "refused", "message": "1 of 9", "type": "RefusedRecord", "taken": 8}
+    result = {"id": JOB["id"], "vendor": "mixpanel", "events": 8, "refused": 1}
+    found = JOB | {"kind": "track_event", "status": "failed", "result": result}
+    job = check(document, "Job")
+    job.validate(found | {"error": error | {"events": [refused]}})
+    assert not job.is_valid(found | {"error": error | {"events": [{"place": "third"}]}})
+
+
 def test_a_retried_job_may_warn(document: Any) -> None:
     check(document, "RetriedJob").validate(JOB | {"warning": None})
     assert not check(document, "RetriedJob").is_valid(JOB)

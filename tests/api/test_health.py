@@ -26,6 +26,7 @@ SECRETS = {
     "paypal": "PAYPAL_WEBHOOK_ID",
     "sendgrid": "SENDGRID_WEBHOOK_PUBLIC_KEY",
     "twilio": "TWILIO_AUTH_TOKEN",
+    "hubspot": "HUBSPOT_CLIENT_SECRET",
 }
 CLOSED = [f"webhooks.{vendor}" for vendor in SECRETS]
 DEAD_LEDGER = f"postgresql://nobody@{NOWHERE}/nothing"

@@ -170,7 +170,13 @@ async def test_webhooks_are_counted_by_this_process(
     }
     assert counted["forged", "stripe"] == 2
     assert set(others.values()) == {0.0}
-    assert {vendor for _, vendor in others} == {"stripe", "paypal", "sendgrid", "twilio"}
+    assert {vendor for _, vendor in others} == {
+        "stripe",
+        "paypal",
+        "sendgrid",
+        "twilio",
+        "hubspot",
+    }
 
 
 async def test_a_token_is_needed_where_one_is_set(database_url: str) -> None:

@@ -51,10 +51,10 @@ async def test_a_vendor_nobody_called(client: httpx.AsyncClient) -> None:
 async def test_jobs_are_counted_by_what_they_do(client: httpx.AsyncClient, ledger: Ledger) -> None:
     for n, status in enumerate(["waiting", "waiting", "running", "unknown", "failed", "succeeded"]):
         ledger.execute(
-            "INSERT INTO ferryman.jobs (id, kind, vendor, args, status, run_at)"
-            " VALUES (%s, 'charge', 'stripe', '{}', %s, '2026-01-01T00:00:00Z'::timestamptz"
+            "INSERT INTO ferryman.jobs (id, kind, vendor, args, status, worker_id, run_at)"
+            " VALUES (%s, 'charge', 'stripe', '{}', %s, %s, '2026-01-01T00:00:00Z'::timestamptz"
             " + make_interval(hours => %s))",
-            (uuid7(), status, 3 - n),
+            (uuid7(), status, uuid7() if status == "running" else None, 3 - n),
         )
     for vendor in ("stripe", "sendgrid"):
         ledger.execute(
@@ -199,3 +199,16 @@ async def test_the_card_tells_who_can_be_polled(
     monkeypatch.setenv("STRIPE_SECRET_KEY", "set")
     assert (await card(client))["polls_events"] is True
     assert (await card(client, "s3"))["polls_events"] is False
+
+
+async def test_what_is_left_of_a_day(client: httpx.AsyncClient, ledger: Ledger) -> None:
+    assert (await card(client, "hubspot"))["daily"] is None
+    ledger.execute(
+        "INSERT INTO ferryman.vendor_states (vendor, daily_limit, daily_remaining, daily_reset_at)"
+        " VALUES ('hubspot', 650000, 0, '2130-01-31T00:00:00Z'),"
+        " ('salesforce', 15000, 0, now() - interval '1 s')"
+    )
+    daily = {"limit": 650_000, "remaining": 0, "resets_at": "2130-01-31T00:00:00Z"}
+    assert (await card(client, "hubspot"))["daily"] == daily
+    over = {"limit": 15_000, "remaining": None, "resets_at": None}
+    assert (await card(client, "salesforce"))["daily"] == over

@@ -43,11 +43,13 @@ def timeout(seconds: str) -> None:
 
 def small(size: str) -> None:
     """So many mails in a request, and a dozen requests at once: a short list is sent as a long one
-    is."""
+    is. Ten times as many events."""
     from ferryman.policies import policies
 
     changed = {"batch_size": int(size), "batch_in_flight": 12}
     policies()["sendgrid"] = policies()["sendgrid"].model_copy(update=changed)
+    changed = {"batch_size": 10 * int(size)}
+    policies()["mixpanel"] = policies()["mixpanel"].model_copy(update=changed)
 
 
 def visibility(seconds: str) -> None:

@@ -70,6 +70,7 @@ def cancelled(url: str, jobs: list[UUID], scale: Scale) -> dict[UUID, int]:
         return dict(zip(order, threads.map(cancel, order), strict=True))
 
 
+@long
 def test_killed_while_it_looks_up_whether_a_charge_was_made(
     looking: Harness, accounted: Accounted
 ) -> None:
@@ -114,6 +115,7 @@ def looking_up(harness: Harness, job: UUID) -> bool:
     return bool(asked and harness.rows(query, (job,)))
 
 
+@long
 def test_a_look_up_that_is_cut_throttled_or_slow_is_made_again(
     looking: Harness, accounted: Accounted
 ) -> None:

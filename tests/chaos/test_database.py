@@ -25,6 +25,7 @@ LEAVE = (b"INSERT INTO ferryman.sends",)
 CLOSE = (b"INSERT INTO ferryman.interactions", b"COMMIT")
 
 
+@long
 def test_stopped_at_once_in_the_middle_of_a_run(
     broken: Harness, servers_to_break: Breakable, scale: Scale, accounted: Accounted
 ) -> None:
@@ -84,6 +85,7 @@ def test_cut_off_at_the_commit_of(
         harness.kill(worker)
 
 
+@long
 def test_one_vendors_nul_bytes_keep_no_other_job_of_its_group_from_being_closed(
     harness: Harness, accounted: Accounted
 ) -> None:
@@ -108,6 +110,7 @@ def test_one_vendors_nul_bytes_keep_no_other_job_of_its_group_from_being_closed(
     accounted(harness, jobs)
 
 
+@long
 def test_writers_that_deadlock_with_a_group(harness: Harness, accounted: Accounted) -> None:
     """An application locks a job of the group, and then another: PostgreSQL ends one of the two,
     here the group, which waited first."""

@@ -175,6 +175,7 @@ UPDATE ferryman.jobs SET run_at = now()
 """
 
 
+@long
 def test_an_answer_without_end_and_a_gigantic_one(harness: Harness, accounted: Accounted) -> None:
     """Neither is read to its end, and none is kept in memory."""
     with endless() as url:
@@ -263,6 +264,7 @@ def pause(harness: Harness, vendor: str, path: str) -> float:
     return float(second - first)
 
 
+@long
 def test_many_refunds_at_once_give_back_no_more_than_was_paid(
     harness: Harness, scale: Scale, accounted: Accounted
 ) -> None:

@@ -132,6 +132,7 @@ def workers(harness: Harness) -> int:
     return len(harness.rows("SELECT FROM ferryman.workers WHERE lease_until > now()"))
 
 
+@long
 def test_a_mail_that_a_zombie_sent_is_never_sent_again(
     harness: Harness, accounted: Accounted
 ) -> None:
@@ -243,7 +244,8 @@ def test_clocks_that_are_minutes_wrong_move_nothing(harness: Harness, accounted:
     accounted(harness, [*jobs, planned])
 
 
-@pytest.mark.parametrize("minutes_off", [-5, pytest.param(5, marks=long)])
+@long
+@pytest.mark.parametrize("minutes_off", [-5, 5])
 def test_a_date_to_come_back_at_is_read_by_the_vendors_own_clock(
     harness: Harness, minutes_off: int, accounted: Accounted
 ) -> None:

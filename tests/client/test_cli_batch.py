@@ -164,7 +164,7 @@ def test_the_bar_tells_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> No
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        with _batches._shown("mails") as bar:
+        with _batches.shown("mails") as bar:
             bar("planning, waiting", 0, None)
             for done in (1000, 2000, 3000):
                 bar("running", done, 5000)

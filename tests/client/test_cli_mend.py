@@ -226,6 +226,13 @@ STATES: list[tuple[dict[str, Any], str]] = [
         {"cooldown_until": f"{datetime.now(UTC).date()}T12:03:04.5Z"},
         "cooling down until 12:03:04",
     ),
+    (
+        {
+            "cooldown_until": "2030-02-01T00:00:00.5Z",
+            "daily": {"limit": 650_000, "remaining": 0, "resets_at": "2030-02-01T00:00:00Z"},
+        },
+        "93 of 100, 0 of 650000 a day  daily limit reached, until 2030-02-01 00:00:00",
+    ),
 ]
 
 

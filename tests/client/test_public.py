@@ -14,13 +14,17 @@ from ferryman import requests
 from ferryman.errors import FerrymanError
 
 PUBLIC = [
+    "BulkContacts",
     "BulkEmail",
     "BulkSms",
     "CancelCharge",
     "CaptureCharge",
     "Charge",
+    "ContactRecord",
+    "Event",
     "FerrymanError",
     "Forbidden",
+    "IdentifyUser",
     "InvalidArguments",
     "InvalidSetting",
     "Job",
@@ -36,7 +40,9 @@ PUBLIC = [
     "SendEmail",
     "SendSms",
     "SyncObjects",
+    "TrackEvent",
     "Unreachable",
+    "UpsertContact",
     "aenqueue",
     "aenqueue_many",
     "aupload",

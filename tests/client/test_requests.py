@@ -160,7 +160,7 @@ def test_each_required_argument_is_named_when_it_is_missing(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["nope", "", "Charge", "request", None, 3, ["charge"]])
 def test_an_unknown_kind_is_told_which_there_are(kind: Any) -> None:
-    with pytest.raises(InvalidArguments, match="kind: must be one of bulk_email, bulk_sms, "):
+    with pytest.raises(InvalidArguments, match="kind: must be one of bulk_contacts, bulk_email, "):
         requests.validate(kind, {})
 
 

@@ -12,7 +12,16 @@ from tests.sandbox.conftest import payment
 
 
 def test_health_and_environment(sandbox: Sandbox, http: httpx.Client) -> None:
-    assert sandbox.health()["vendors"] == ["paypal", "sendgrid", "stripe", "twilio"]
+    assert sandbox.health()["vendors"] == [
+        "hubspot",
+        "mixpanel",
+        "paypal",
+        "salesforce",
+        "segment",
+        "sendgrid",
+        "stripe",
+        "twilio",
+    ]
 
     environment = sandbox.environment()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -87,6 +87,9 @@ class Driver:
             return [dict(row) for row in found.mappings()] if found.returns_rows else []
 
 
+Made = TypeVar("Made", bound=Driver)
+
+
 @asynccontextmanager
 async def driving(
     url: str,
@@ -94,11 +97,23 @@ async def driving(
     client: Callable[[str], Any] | None = None,
 ) -> AsyncIterator[Driver]:
     """A driver over the ledger at that address."""
+    async with driving_as(Driver, url, answer, client) as made:
+        yield made
+
+
+@asynccontextmanager
+async def driving_as(
+    kind: type[Made],
+    url: str,
+    answer: Callable[[Request], Answer],
+    client: Callable[[str], Any] | None = None,
+) -> AsyncIterator[Made]:
+    """The same, of that class."""
     ledger = Ledger(url, max_wait_seconds=3600)
     worker = uuid7()
     async with ledger.transaction() as connection:
         await connection.execute(text(WORKER), {"id": worker})
-    driver = Driver(ledger, worker, answer, client)
+    driver = kind(ledger, worker, answer, client)
     await driver.runtime.breakers.ensure()
     yield driver
     await ledger.dispose()

@@ -29,6 +29,7 @@ from sandbox.demo.orders import (
     message,
     receipt,
 )
+from sandbox.demo.records import contacts, events
 from sandbox.demo.vendors import Effect, Flower
 
 NEWSLETTER, KILLED, TEXT = "newsletter", "job-1", "text"
@@ -66,6 +67,7 @@ def consistent() -> Facts:
         Order("sync_objects", {}),
         Order("sync_objects", {}),
     ]
+    told_of = [next(events()), *contacts()]
     asked = [Asked(order, "HTTP", f"job-{next(numbers)}") for order in placed]
     jobs = {one.id: job(one.id, one.order) for one in asked}
     for one, copied in zip(asked[-2:], (FILES, 0), strict=True):
@@ -75,6 +77,9 @@ def consistent() -> Facts:
     jobs["own"] = job("own", Order("poll_events", {}))
     jobs[NEWSLETTER] = job(NEWSLETTER, Order("bulk_email", {}))
     jobs["part"] = job("part", Order("bulk_email_part", {}))
+    for place, order in enumerate(told_of):
+        asked.append(Asked(order, "Python", f"told-{place}"))
+        jobs[asked[-1].id] = job(asked[-1].id, order)
     text = Asked(message(1), "HTTP", TEXT)
     asked.append(text)
     jobs[TEXT] = job(TEXT, text.order, runs=["throttled", UNKNOWN])
@@ -130,6 +135,14 @@ def _effects(asked: list[Asked], mails: list[Mail]) -> list[Effect]:
         if one.order.outcome == SUCCEEDED
     ]
     made.append(Effect("twilio", "message", TEXT))
+    made.append(Effect("mixpanel", "event", "told-0"))
+    made += [
+        Effect(one.order.vendor, "contact", None, to=one.order.args["email"])
+        for one in asked
+        if one.order.kind == "upsert_contact"
+        and one.order.vendor
+        and one.order.outcome == SUCCEEDED
+    ]
     # The mail in doubt did go out.
     sent = [mail for mail in mails if mail.status in ("sent", UNKNOWN)]
     return made + [Effect("sendgrid", "mail", mail.job_id, mail.id) for mail in sent]
@@ -214,6 +227,18 @@ PLANTED: dict[str, tuple[Change, str]] = {
     "message twice": (
         with_effect(Effect("twilio", "message", TEXT)),
         "send_sms message-01 is succeeded and has 2 effects",
+    ),
+    "event twice": (
+        with_effect(Effect("mixpanel", "event", "told-0")),
+        "is succeeded and has 2 effects",
+    ),
+    "contact lost": (
+        lambda facts: replace(facts, effects=[e for e in facts.effects if e.vendor != "hubspot"]),
+        "contact buyer-1@example.com is saved, and hubspot does not have it",
+    ),
+    "contact that was refused": (
+        with_effect(Effect("salesforce", "contact", None, to="buyer-7@example.com")),
+        "contact buyer-7@example.com was sent to salesforce once too often",
     ),
     "settled without a doubt": (
         with_job(TEXT, runs=[SUCCEEDED]),

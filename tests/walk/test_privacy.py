@@ -1,29 +1,34 @@
-"""Nothing of a payload is seen in the broker, in Flower or in a log."""
+"""Nothing of a payload is seen in the broker, in Flower or in a log; no secret in the ledger."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import httpx
 import redis
 
-from tests.harness import SENDGRID_KEY, STRIPE_KEY, Harness, free_port, until
+from ferryman.policies import policies
+from tests.harness import Harness, free_port, until
+from tests.walk import planted
 
 CANARIES = {
     "address": "canary.person@example.org",
     "payment method": "pm_card_chargeDeclinedInsufficientFunds",
     "amount": "77123",
     "customer": "canary-customer",
-    "stripe key": STRIPE_KEY,
-    "sendgrid key": SENDGRID_KEY,
     "subject": "canary-subject",
+    "user": "canary-user",
+    "event": "canary event",
+    "trait": "canary-trait",
+    "contact": "canary.contact@example.org",
 }
 
 
 def dump(broker: redis.Redis) -> str:
     """All that the broker holds."""
-    readers: dict[bytes, Any] = {
+    readers: dict[Any, Any] = {
         b"string": broker.get,
         b"list": lambda key: broker.lrange(key, 0, -1),
         b"set": broker.smembers,
@@ -33,7 +38,9 @@ def dump(broker: redis.Redis) -> str:
     return repr([(key, readers[broker.type(key)](key)) for key in broker.scan_iter()])
 
 
-def test_canaries(harness: Harness) -> None:
+def test_canaries(harness: Harness, s3_server: str, gcs_server: str) -> None:
+    secrets = planted.plant(harness, s3_server, gcs_server)
+    used = planted.use(harness, s3_server, gcs_server)
     jobs = [
         harness.charge(customer=CANARIES["customer"], amount=77123),
         harness.charge(customer=CANARIES["customer"], amount=77123, payment_method="pm_nonsense"),
@@ -47,6 +54,11 @@ def test_canaries(harness: Harness) -> None:
         harness.enqueue(
             "send_email", {"to": CANARIES["address"] + "\n", "subject": "x", "text": "hello"}
         ),
+        harness.enqueue("track_event", {"user": CANARIES["user"], "event": CANARIES["event"]}),
+        harness.enqueue(
+            "identify_user", {"user": CANARIES["user"], "traits": {"t": CANARIES["trait"]}}
+        ),
+        harness.enqueue("upsert_contact", {"email": CANARIES["contact"], "fields": {"city": "x"}}),
     ]
     before = dump_when_published(harness)
     harness.worker()
@@ -70,20 +82,31 @@ def test_canaries(harness: Harness) -> None:
     assert workers is not None
     assert len(json.loads(workers)) == 1
     assert json.loads(seen)[str(last)]["state"] == "SUCCESS"
+    each_vendor_was_asked(harness, used)
     places = {
         "broker before": before,
         "broker": dump(harness.redis()),
         "Flower": seen + workers,
         "logs": harness.logs(),
     }
-    found = [
+    assert found(CANARIES, places) == []
+    assert found(secrets, places | {"ledger": planted.ledger(harness)}) == []
+    assert all(str(last) in places[place] for place in ("Flower", "logs"))
+
+
+def found(canaries: dict[str, str], places: dict[str, str]) -> list[tuple[str, str]]:
+    return [
         (place, name)
         for place, text in places.items()
-        for name in CANARIES
-        if CANARIES[name] in text
+        for name, canary in canaries.items()
+        if canary in text
     ]
-    assert found == []
-    assert all(str(last) in places[place] for place in ("Flower", "logs"))
+
+
+def each_vendor_was_asked(harness: Harness, jobs: list[UUID]) -> None:
+    harness.all_ended(jobs)
+    query = "SELECT DISTINCT vendor FROM ferryman.jobs WHERE id = ANY(%s) AND status = 'succeeded'"
+    assert {row["vendor"] for row in harness.rows(query, (jobs,))} == policies().keys() - {"s3"}
 
 
 def dump_when_published(harness: Harness) -> str:
@@ -94,7 +117,7 @@ def dump_when_published(harness: Harness) -> str:
     relay.start()
     try:
         with harness.redis() as broker:
-            until(lambda: broker.llen("ferryman.stripe") == 3)
+            until(lambda: broker.llen("ferryman.stripe") == 5)
             return dump(broker)
     finally:
         relay.stop()

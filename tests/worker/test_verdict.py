@@ -14,6 +14,7 @@ from adapters._base import (
     Unavailable,
     Unknown,
 )
+from adapters._limits import DailyLimit
 from ferryman.errors import InvalidArguments
 from ferryman.policies import policy
 from tasks._base import Done, Pending, Refusal, Stopped, Wait
@@ -99,6 +100,8 @@ def test_backoff_doubles_within_its_bounds() -> None:
 def test_retry_after_is_the_least_delay() -> None:
     assert backoff(1, POLICY, 60) == 60
     assert verdict(Throttled("x", retry_after=7), facts()).delay_seconds >= 7
+    # Until a day ends its vendor waits, and none of the jobs.
+    assert verdict(DailyLimit("x", retry_after=7000), facts()).delay_seconds < 3
 
 
 def test_a_defect_is_recorded_with_its_traceback_and_no_secret() -> None:
