@@ -110,6 +110,7 @@ def test_messages_of_a_stranger_hinder_nobody(harness: Harness, accounted: Accou
     accounted(harness, jobs)
 
 
+@long
 def test_the_same_message_twenty_times_to_two_workers(
     harness: Harness, accounted: Accounted
 ) -> None:
@@ -161,6 +162,7 @@ def test_waits_and_calls_longer_than_the_visibility_timeout_run_once(
     accounted(harness, jobs)
 
 
+@long
 def test_delays_of_any_length_run_once_and_not_early(
     harness: Harness, accounted: Accounted
 ) -> None:

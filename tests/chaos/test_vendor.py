@@ -56,6 +56,7 @@ def test_cut_after_the_effect(harness: Harness, reset: bool, accounted: Accounte
     accounted(harness, charges + mails)
 
 
+@long
 def test_silence_after_the_effect(harness: Harness, accounted: Accounted) -> None:
     silent = {"do": "silent_after", "when": {"first": 3}}
     places = (CHARGES, PAYPAL_CHARGES, MAILS)
@@ -74,6 +75,7 @@ def test_silence_after_the_effect(harness: Harness, accounted: Accounted) -> Non
 UNKNOWN = "SELECT error FROM ferryman.jobs WHERE status = 'unknown'"
 
 
+@long
 def test_a_cut_on_a_connection_that_was_used_before_is_sent_again_by_nobody_else(
     harness: Harness, accounted: Accounted
 ) -> None:
@@ -134,6 +136,7 @@ WORDS: dict[tuple[str, str], Any] = {
 }
 
 
+@long
 @pytest.mark.parametrize(
     "then", ["throttled", "down", *(pytest.param(then, marks=long) for then in RARELY)]
 )
@@ -233,6 +236,7 @@ def endless() -> Iterator[str]:
         listening.close()
 
 
+@long
 def test_retry_after_is_honoured_to_the_second(harness: Harness, accounted: Accounted) -> None:
     """In seconds and as a date, of a throttle and of a failure."""
     harness.sandbox.script(

@@ -62,6 +62,7 @@ def refusals(harness: Harness) -> set[object]:
     return said - {200}
 
 
+@long
 def test_lost_late_and_repeated_webhooks(
     harness: Harness, scale: Scale, accounted: Accounted
 ) -> None:

@@ -61,6 +61,7 @@ def mixed(harness: Harness, many: int) -> list[UUID]:
 BANKS = (Harness.charge, paypal)
 
 
+@long
 def test_killed_again_and_again_with_jobs_of_all_kinds_in_bad_weather(
     harness: Harness, s3_server: str, scale: Scale, accounted: Accounted
 ) -> None:

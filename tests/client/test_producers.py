@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 import ferryman
+from tests.chaos.conftest import long
 from tests.client.conftest import CHARGE
 from tests.harness import ROOT, Harness, until
 
@@ -114,7 +115,7 @@ def silent() -> Iterator[str]:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 
 
-@pytest.mark.parametrize("away", ["refused", "silent"])
+@pytest.mark.parametrize("away", [pytest.param("refused", marks=long), "silent"])
 def test_a_broker_that_is_away_delays_no_producer(
     use: Callable[..., None], harness: Harness, silent: str, away: str
 ) -> None:

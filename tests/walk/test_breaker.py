@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from tests.chaos.conftest import long
 from tests.harness import Harness, until
 
 FAIL_MAX, SLOTS, WINDOW = 5, 4, 1.0
@@ -53,6 +54,7 @@ def test_few_calls_open_it_then_one_probe_a_window_then_a_drain(harness: Harness
     assert harness.rows("SELECT FROM ferryman.jobs WHERE attempts > 10") == []
 
 
+@long
 def test_a_probe_whose_worker_is_killed_is_followed_by_one_other(harness: Harness) -> None:
     harness.connection.execute(
         "INSERT INTO ferryman.vendor_states (vendor, breaker, opened_at, probe_at)"

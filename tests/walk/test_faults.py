@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.chaos.conftest import long
 from tests.harness import Harness, until
 
 
@@ -57,6 +58,7 @@ def test_throttled_uses_no_attempt(harness: Harness) -> None:
     assert outcomes == ["throttled", "throttled", "succeeded"]
 
 
+@long
 def test_a_vendor_that_is_down_opens_the_breaker_and_all_succeed_later(harness: Harness) -> None:
     harness.charge(n=99)
     harness.worker(
