@@ -33,7 +33,7 @@ up: setup ## Run ferryman here with the fake vendors, until Ctrl-C
 test: setup ## Run the tests (embedded servers, or FERRYMAN_DATABASE_URL and FERRYMAN_BROKER_URL)
 	@$(BIN)/pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder
 
-chaos: setup ## Faults of every kind for ten minutes (SEED=1 DURATION=600), and a table of what was lost or done twice
+chaos: setup ## Faults of every kind for half an hour (SEED=1 DURATION=600), and a table of what was lost or done twice
 	@CHAOS=1 CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(DURATION) $(BIN)/pytest -q -rs tests/chaos tests/money/test_machine.py tests/client/test_examples.py tests/tasks/test_sync_plan.py tests/walk/test_breaker.py tests/walk/test_faults.py tests/client/test_producers.py
 
 check: setup ## Lint, types, import contracts, Compose schema, key-shaped strings
