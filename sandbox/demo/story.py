@@ -188,7 +188,9 @@ class Story:
         """Whether every webhook has arrived and was read."""
         sent = {one["id"] for one in self._sandbox.deliveries() if one["delivered"]}
         all_sent = all(one["delivered"] for one in self._sandbox.deliveries())
-        return all_sent and {e.id for e in self._ledger.events() if e.handled} >= sent
+        # Also those that a poll has found meanwhile.
+        events = self._ledger.events()
+        return all_sent and all(e.handled for e in events) and {e.id for e in events} >= sent
 
     def _ask(self, door: str, enqueue: Callable[[Order], str], order: Order) -> str:
         made = enqueue(order)
